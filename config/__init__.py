@@ -1,0 +1,1 @@
+"""Where things are and what they are called. This package decides nothing."""

@@ -1,0 +1,32 @@
+"""The datasets, and which is made from which.
+
+Bronze datasets are not listed: each (source, stream) that is met has one, named by `bronze`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One named collection of Silver or Gold."""
+
+    name: str
+    upstream: tuple[str, ...]
+    """The datasets whose revisions are its inputs."""
+
+
+def bronze(source: str, stream: str) -> str:
+    """The Bronze dataset of one stream."""
+    return f"bronze.{source}.{stream}"
+
+
+CHANGES = Dataset("silver.changes", (bronze("git", "commits"),))
+DEPLOYMENTS = Dataset("silver.deployments", (bronze("git", "tags"),))
+FAILURES = Dataset("silver.failures", (bronze("git", "reverts"),))
+ENTITIES = (CHANGES, DEPLOYMENTS, FAILURES)
+"""One row per entity, folded from its Bronze versions."""
+
+DELIVERIES = Dataset("silver.deliveries", tuple(dataset.name for dataset in ENTITIES))
+"""What each deployment delivered and what failed of it: the links between the entities, by day of the deployment."""
+
+DORA_DAILY = Dataset("gold.dora_daily", (DELIVERIES.name,))

@@ -1,0 +1,142 @@
+"""The shape of the database: collections, documents, indexes, and the one function that makes them.
+
+After the pipeline the process boundary is the database, and this module is the contract.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final, NotRequired, TypedDict
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+from config import catalog
+
+Document = dict[str, Any]
+Db = Database[Document]
+Coll = Collection[Document]
+
+LEDGER: Final = "ledger"
+QUARANTINE: Final = "quarantine"
+OBSERVATIONS: Final = "observations"
+MANIFESTS: Final = "manifests"
+RUNS: Final = "runs"
+META: Final = "meta"
+DELIVERY_ROWS: Final = "silver.deliveries.revisions"
+GOLD_ROWS: Final = "gold.dora_daily.revisions"
+
+DAY: Final = timedelta(days=1)
+
+
+class LedgerDocument(TypedDict):
+    """One partition: a window of a dataset for one scope, or the whole history (`window` None)."""
+
+    _id: str
+    dataset: str
+    scope: str
+    window: datetime | None
+    fence: int
+    owner: NotRequired[str | None]
+    lease_until: NotRequired[datetime | None]
+    revision: NotRequired[str]
+    """Hash of the published content; absent until the first publication."""
+    inputs: NotRequired[dict[str, str]]
+    """Upstream dataset -> the revision that the content was made from."""
+    code_version: NotRequired[str]
+    rows: NotRequired[int]
+    row_id: NotRequired[str]
+    """Gold: which staged row the view shows."""
+    proof: NotRequired[dict[str, Any]]
+    receipt: NotRequired[dict[str, Any]]
+    error: NotRequired[str]
+    run_id: NotRequired[str]
+    published_at: NotRequired[datetime]
+
+
+_INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
+    LEDGER: (IndexModel([("dataset", ASCENDING), ("scope", ASCENDING), ("window", ASCENDING)]),),
+    QUARANTINE: (IndexModel([("sweep", ASCENDING)]),),
+    MANIFESTS: (IndexModel([("scope", ASCENDING)]),),
+    RUNS: (),
+    DELIVERY_ROWS: (IndexModel([("partition", ASCENDING)]),),
+    GOLD_ROWS: (),
+    **{dataset.name: (IndexModel([("scope", ASCENDING), ("day", ASCENDING)]),) for dataset in catalog.ENTITIES},
+}
+
+_BRONZE_INDEXES: Final = (
+    IndexModel([("origin", ASCENDING), ("window", ASCENDING)]),
+    IndexModel([("origin", ASCENDING), ("id", ASCENDING)]),
+)
+
+GOLD_VIEW: Final[list[Document]] = [
+    {"$match": {"dataset": catalog.DORA_DAILY.name, "row_id": {"$exists": True}}},
+    {"$lookup": {"from": GOLD_ROWS, "localField": "row_id", "foreignField": "_id", "as": "row"}},
+    {"$unwind": "$row"},
+    {"$replaceRoot": {"newRoot": "$row"}},
+    {"$unset": ["_id", "staged_at"]},
+]
+"""Follows the ledger's pointer, so that a reader who knows nothing of ledgers sees whole published partitions only."""
+
+
+def ensure(db: Db) -> None:
+    """Make every collection, index and view that is not there yet. Idempotent; one read when nothing is to do."""
+    version = hashlib.sha256(repr((_declared(), GOLD_VIEW)).encode()).hexdigest()[:16]
+    if db[META].find_one({"_id": "schema", "version": version}):
+        return
+    for name, indexes in _INDEXES.items():
+        if indexes:
+            db[name].create_indexes(list(indexes))
+    _create(db, OBSERVATIONS, timeseries={"timeField": "at", "metaField": "series", "granularity": "hours"})
+    if not _create(db, catalog.DORA_DAILY.name, viewOn=LEDGER, pipeline=GOLD_VIEW):
+        db.command("collMod", catalog.DORA_DAILY.name, viewOn=LEDGER, pipeline=GOLD_VIEW)
+    db[META].update_one({"_id": "schema"}, {"$set": {"version": version}}, upsert=True)
+
+
+def ensure_bronze(db: Db, dataset: str) -> None:
+    """Make the collection of one Bronze stream with its indexes."""
+    db[dataset].create_indexes(list(_BRONZE_INDEXES))
+
+
+def start_of(day: date) -> datetime:
+    """The start of the window `day`: midnight UTC."""
+    return datetime.combine(day, time(), UTC)
+
+
+def canonical(value: Any) -> bytes:
+    """`value` as JSON bytes that are equal for equal values; bytes and dates are allowed inside."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain).encode()
+
+
+def digest(value: Any) -> str:
+    """A content hash of `canonical(value)`: 128 bits in hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()[:32]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"$binary": value.hex()}
+    if isinstance(value, date):
+        return value.isoformat()
+    message = f"{type(value).__name__} has no canonical form"
+    raise TypeError(message)
+
+
+def _declared() -> list[Any]:
+    return [(name, [index.document for index in indexes]) for name, indexes in sorted(_INDEXES.items())]
+
+
+def _create(db: Db, name: str, **options: Any) -> bool:
+    """Whether it was made just now; False if it was there (or another process made it meanwhile)."""
+    try:
+        db.create_collection(name, **options)
+    except CollectionInvalid:
+        return False
+    except OperationFailure as error:
+        if error.code != 48:  # noqa: PLR2004 - NamespaceExists
+            raise
+        return False
+    return True

@@ -1,0 +1,211 @@
+"""touchstone.toml and the environment become one frozen object; nothing else reads configuration.
+
+A value is looked for in the environment first (`TOUCHSTONE_<SECTION>_<KEY>`, e.g. `TOUCHSTONE_MONGO_URI`), then in the
+file named by `--config` or `TOUCHSTONE_CONFIG`, else `touchstone.toml` in the current folder. Relative paths in
+the file are relative to the file. Every mistake is a `ConfigError` that names the key and the file.
+"""
+
+import os
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+CONFIG_VARIABLE = "TOUCHSTONE_CONFIG"
+DEFAULT_NAME = "touchstone.toml"
+EXAMPLE = Path(__file__).with_name("touchstone.example.toml")
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=60)]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the key and the file, never a value."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _unset_if_blank(value: Any) -> Any:
+    return None if value == "" else value
+
+
+class Mongo(_Section):
+    """Which MongoDB. Without a URI the embedded one, for trying out."""
+
+    uri: Annotated[SecretStr | None, BeforeValidator(_unset_if_blank)] = None
+    database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "touchstone"
+    mongod: Path | None = None
+    """The embedded server's program, where the packaged one does not fit."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
+
+
+class Replay(_Section):
+    """Recorded items from files: JSON Lines, plain or gzip."""
+
+    type: Literal["replay"]
+    name: Name
+    paths: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Repository(_Section):
+    """One git repository."""
+
+    origin: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^|\x00-\x1f]+$")]
+    """What it is called here, and so the scope of its metrics."""
+    url: Annotated[str, Field(min_length=1)]
+    """Any path or URL that git accepts."""
+
+
+class Git(_Section):
+    """git repositories, read with the real git."""
+
+    type: Literal["git"]
+    name: Name
+    repositories: Annotated[tuple[Repository, ...], Field(min_length=1)]
+    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+
+
+class Privacy(_Section):
+    """What becomes of people's identities."""
+
+    pseudonymise: bool = True
+    pseudonym_key: SecretStr | None = None
+    """Keys the hash; without it a random one is kept in the state folder."""
+
+
+class Pipeline(_Section):
+    """How the work is cut."""
+
+    chunk_windows: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    lease_seconds: Annotated[float, Field(gt=0)] = 60.0
+    """How long a worker that went silent keeps a partition from the others."""
+
+
+class Scheduler(_Section):
+    """Luigi's central scheduler, if there is one."""
+
+    url: str | None = None
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TOUCHSTONE_", env_nested_delimiter="_", env_nested_max_split=1, extra="forbid", frozen=True,
+        hide_input_in_errors=True,
+    )  # fmt: skip
+
+    mongo: Mongo = Mongo()
+    sources: tuple[Annotated[Replay | Git, Field(discriminator="type")], ...] = ()
+    privacy: Privacy = Privacy()
+    pipeline: Pipeline = Pipeline()
+    scheduler: Scheduler = Scheduler()
+    state: Path = Path(".touchstone")
+    """Folder for the embedded server's data, mirrors of repositories and keys."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Settings":
+        names = [source.name for source in self.sources]
+        if twice := {name for name in names if names.count(name) > 1}:
+            message = f"two sources are named {min(twice)!r}; give each [[sources]] its own name"
+            raise ValueError(message)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic's
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which comes in as init arguments."""
+        return EnvSettingsSource(settings_cls), init_settings
+
+    @property
+    def config_file(self) -> Path | None:
+        """Where the file was found, if there is one."""
+        path = config_path()
+        return path if path.exists() else None
+
+
+def config_path() -> Path:
+    """The file that `load` reads, whether it exists or not."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_NAME).absolute()
+
+
+@lru_cache(maxsize=1)
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises ConfigError for a named file that is missing, unreadable TOML, unknown keys and wrong types.
+    """
+    path = config_path()
+    if path.is_file():
+        document = _read(path)
+    elif CONFIG_VARIABLE in os.environ:
+        raise ConfigError(f"{path}: no such file (from --config or {CONFIG_VARIABLE})")
+    else:
+        document = {}
+    try:
+        settings = Settings(**document)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(detail, document, path) for detail in error.errors())) from None
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}") from None
+    return _absolute(settings, path.parent)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _explain(detail: Any, document: dict[str, Any], path: Path) -> str:
+    keys = [part for part in detail["loc"] if part not in ("replay", "git")]
+    name = ".".join(str(key) for key in keys) or "(whole file)"
+    place: Any = document
+    for key in keys[:1]:
+        place = document.get(key) if isinstance(document, dict) else None
+    variable = f"TOUCHSTONE_{'_'.join(str(key) for key in keys[:2])}".upper()
+    where = f"environment variable {variable}" if variable in os.environ else str(path)
+    if place is None and where == str(path) and not path.exists():
+        where = "environment"
+    what = "unknown key" if detail["type"] == "extra_forbidden" else detail["msg"].removeprefix("Value error, ")
+    return f"{where}: {name}: {what} (see {EXAMPLE.name} for what there is)"
+
+
+def _absolute(settings: Settings, folder: Path) -> Settings:
+    sources = tuple(
+        source.model_copy(update={"paths": tuple(str(folder / path) for path in source.paths)})
+        if isinstance(source, Replay)
+        else source.model_copy(update={"repositories": tuple(_located(r, folder) for r in source.repositories)})
+        for source in settings.sources
+    )
+    return settings.model_copy(update={"sources": sources, "state": folder / settings.state})
+
+
+def _located(repository: Repository, folder: Path) -> Repository:
+    local = folder / repository.url
+    return repository.model_copy(update={"url": str(local)}) if local.exists() else repository
+
+
+__all__ = [
+    "CONFIG_VARIABLE", "ConfigError", "Git", "Replay", "Repository", "Settings", "config_path",
+    "load",
+]  # fmt: skip

@@ -1,0 +1,301 @@
+"""Bronze: a sweep of a source becomes stored items and a receipt for every window.
+
+Items are only ever added, each under an id made of its content, so fetching the same thing twice stores it once. The
+cursor moves last: a sweep that was cut short is simply made again, and every window that it touched is looked at again.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import bson
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+
+from config import catalog, schema
+from quality.receipts import Proof, Receipt, Verdict, classify
+from tasks.context import Context
+from tasks.ledger import Claim, Partition, Publication, insert_new
+from tasks.sources.contract import LATEST, Coverage, Item, Rejected, Source, SourceError, Swept
+
+log = logging.getLogger(__name__)
+
+SWEEP: Final = "sweep"
+"""Dataset name of the ledger documents that hold cursors: one per source and unit, whole history."""
+
+BATCH: Final = 1000
+RAW_LIMIT: Final = 15 * 1024 * 1024
+"""Below MongoDB's 16 MiB for a document, with room for the envelope."""
+
+Days = tuple[date, date]
+Stream = tuple[str, str, str]
+"""Source, origin, stream."""
+
+Missing = tuple[str | None, str | None, date | None]
+"""Origin, stream and window of a record that could not be read, each None where it cannot be told."""
+
+CODE: Final = "bronze/1"
+"""Items are stored as they came; there is no transform whose change could make them stale."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one sweep has seen so far."""
+
+    touched: dict[Stream, set[date]] = field(default_factory=lambda: defaultdict(set))
+    aside: list[str] = field(default_factory=list)
+    """Ids in quarantine."""
+    items: int = 0
+
+
+def sweep(context: Context, source: Source, unit: str, days: Days, now: datetime) -> str | None:
+    """Bring Bronze up to what `unit` of `source` holds now, with receipts for all windows in `days` at least.
+
+    Returns why the sweep failed, if the source could not be read: its windows then have failed receipts.
+    """
+    partition = Partition(SWEEP, f"{source.name}/{unit}")
+    claim = context.wait_for(partition)
+    try:
+        previous = context.ledger.find(partition)
+        cursor = previous.get("cursor")
+        seen = _Batch()
+        try:
+            swept = _take(context, claim, source.sweep(unit, cursor, now), seen)
+        except SourceError as error:
+            log.warning("sweep failed", extra={"unit": partition.scope, "error": str(error)})
+            _record_failure(context, claim, _feeds(previous), days, str(error))
+            context.ledger.fail([claim], str(error))
+            return str(error)
+        rejected = _quarantined(context, claim)
+        seen.items = seen.items or previous.get("rows", 0)
+        for coverage in swept.coverages:
+            for stream in coverage.streams:
+                _record_windows(
+                    context, claim, coverage=coverage, stream=stream, seen=seen, rejected=rejected, days=days,
+                    unchanged=swept.unchanged,
+                )  # fmt: skip
+        feeds = [{"source": c.source, "origin": c.origin, "streams": list(c.streams)} for c in swept.coverages]
+        extra = {"cursor": dict(swept.cursor), "feeds": feeds, "swept_at": now, "rejected": len(rejected)}
+        publication = Publication(schema.digest(dict(swept.cursor)), {}, CODE, seen.items, extra)
+        context.ledger.publish_one(claim, publication)
+    except BaseException:
+        context.ledger.release([claim])
+        raise
+    log.info("swept", extra={"unit": partition.scope, "items": seen.items, "rejected": len(rejected)})
+    return None
+
+
+def scopes(context: Context, source: str, unit: str) -> list[str]:
+    """The origins that the last sweep of `unit` covered and that Silver knows what to do with."""
+    document = context.ledger.find(Partition(SWEEP, f"{source}/{unit}"))
+    known = {upstream for dataset in catalog.ENTITIES for upstream in dataset.upstream}
+    return sorted({origin for kind, origin, stream in _feeds(document) if catalog.bronze(kind, stream) in known})
+
+
+def _feeds(document: Any) -> list[Stream]:
+    return [
+        (feed["source"], feed["origin"], stream) for feed in document.get("feeds", ()) for stream in feed["streams"]
+    ]
+
+
+def _take(context: Context, claim: Claim, parts: Iterable[Item | Rejected | Swept], seen: _Batch) -> Swept:
+    """Store what a sweep yields, and return its last word."""
+    swept = None
+    batch: list[Item] = []
+    for part in parts:
+        if isinstance(part, Item):
+            batch.append(part)
+            if len(batch) >= BATCH:
+                _store(context, claim, batch, seen)
+                batch.clear()
+                context.ledger.renew([claim])
+        elif isinstance(part, Rejected):
+            seen.aside.append(_set_aside(context, claim, part))
+        else:
+            swept = part
+    _store(context, claim, batch, seen)
+    if swept is None:
+        raise SourceError(f"{claim.partition.scope}: the sweep ended without saying what it covered")
+    if swept.whole:
+        # what was set aside by an earlier sweep and can be read now is no longer a problem
+        context.db[schema.QUARANTINE].delete_many({"sweep": claim.partition.scope, "_id": {"$nin": seen.aside}})
+    return swept
+
+
+def _store(context: Context, claim: Claim, batch: Iterable[Item], seen: _Batch) -> None:
+    """Add the items that are not there yet, and set aside what BSON cannot hold."""
+    documents: dict[str, dict[str, RawBSONDocument]] = defaultdict(dict)
+    for item in batch:
+        dataset = catalog.bronze(item.source, item.stream)
+        try:
+            document, key = _document(item, context.now)
+        except (BSONError, OverflowError, ValueError, TypeError, RecursionError) as error:
+            reason = f"MongoDB cannot hold it: {type(error).__name__}: {str(error)[:200]}"
+            raw = repr(item.payload).encode("utf-8", "backslashreplace")
+            part = Rejected(item.place, reason, raw, item.origin, item.stream, item.updated_on)
+            seen.aside.append(_set_aside(context, claim, part))
+            continue
+        documents[dataset][key] = document
+        seen.items += 1
+        seen.touched[item.source, item.origin, item.stream].add(item.updated_on.date())
+    for dataset, rows in documents.items():
+        context.bronze_collection(dataset)
+        collection = context.db[dataset]
+        there = {row["_id"] for row in collection.find({"_id": {"$in": list(rows)}}, {"_id": 1})}
+        insert_new(collection, [row for key, row in rows.items() if key not in there])
+
+
+def _document(item: Item, now: datetime) -> tuple[RawBSONDocument, str]:
+    content = [item.source, item.stream, item.origin, item.id, item.updated_on, item.deleted, item.payload]
+    key = schema.digest(content)
+    document = {
+        "_id": key,
+        "source": item.source,
+        "stream": item.stream,
+        "origin": item.origin,
+        "id": item.id,
+        "updated_on": item.updated_on,
+        "window": schema.start_of(item.updated_on.date()),
+        **({"deleted": True} if item.deleted else {}),
+        "payload": item.payload,
+        "fetched_at": now,
+    }
+    encoded = bson.encode(document)
+    if len(encoded) > RAW_LIMIT:
+        message = f"{len(encoded)} bytes are more than a document may have"
+        raise ValueError(message)
+    return RawBSONDocument(encoded), key
+
+
+def _set_aside(context: Context, claim: Claim, part: Rejected) -> str:
+    key = schema.digest([claim.partition.scope, part.place, part.raw])
+    context.db[schema.QUARANTINE].update_one(
+        {"_id": key},
+        {
+            "$setOnInsert": {
+                "sweep": claim.partition.scope,
+                "place": part.place,
+                "reason": part.reason,
+                "raw": part.raw[:RAW_LIMIT],
+                "bytes": len(part.raw),
+                "origin": part.origin,
+                "stream": part.stream,
+                "updated_on": part.updated_on,
+                "set_aside_at": context.now,
+            }
+        },
+        upsert=True,
+    )
+    return key
+
+
+def _quarantined(context: Context, claim: Claim) -> list[Missing]:
+    """What the unit's sweeps could not read, as far as it is known where it belongs."""
+    return [
+        (one["origin"], one["stream"], one["updated_on"].date() if one["updated_on"] else None)
+        for one in context.db[schema.QUARANTINE].find({"sweep": claim.partition.scope}, {"raw": 0})
+    ]
+
+
+def _record_windows(  # noqa: PLR0913 - one call, from one place
+    context: Context,
+    claim: Claim,
+    *,
+    coverage: Coverage,
+    stream: str,
+    seen: _Batch,
+    rejected: list[Missing],
+    days: Days,
+    unchanged: bool,
+) -> None:
+    """Give each window of the stream its receipt and revision, where these are new."""
+    dataset = catalog.bronze(coverage.source, stream)
+    touched = seen.touched.get((coverage.source, coverage.origin, stream), set())
+    asked = set(_range(days))
+    if unchanged and context.ledger.count_proven(dataset, coverage.origin, days) == len(asked):
+        return
+    known: dict[date, schema.Document] = {}
+    fields = ("revision", "content", "rows", "proof", "receipt.sweep")
+    for document in context.ledger.windows(dataset, coverage.origin, fields, days if unchanged else None):
+        known[document["window"].date()] = document
+    wanted = asked if unchanged else asked | touched | known.keys()
+    contents = dict(_contents(context, dataset, coverage.origin, touched))
+    nowhere = [one for one in rejected if one[0] in (None, coverage.origin) and None in one[1:]]
+    publications = []
+    for day in sorted(wanted):
+        before = known.get(day, {})
+        if unchanged and before.get("proof", {}).get("state") == Proof.PROVEN:
+            continue
+        content, rows = contents.get(day, (before.get("content", ""), before.get("rows", 0)))
+        start = schema.start_of(day)
+        receipt = Receipt(
+            sweep=claim.partition.scope,
+            start=start,
+            end=start + schema.DAY if day < date.max else LATEST,
+            covered_from=coverage.start,
+            covered_until=coverage.end,
+            items=rows,
+            rejected=rejected.count((coverage.origin, stream, day)),
+            rejected_anywhere=len(nowhere),
+            items_anywhere=seen.items,
+            problem=coverage.problem,
+            evidence=coverage.evidence,
+        )
+        verdict = classify(receipt)
+        proof = before["proof"] if _keeps(before, verdict, claim) else verdict.document()
+        revision = schema.digest([content, proof])
+        if revision != before.get("revision"):
+            extra = {"content": content, "proof": proof, "receipt": receipt.document()}
+            publications.append(
+                (Partition(dataset, coverage.origin, day), Publication(revision, {}, CODE, rows, extra))
+            )
+    context.plan(len(publications))
+    for at in range(0, len(publications), context.chunk):
+        context.ledger.record_under(claim, publications[at : at + context.chunk])
+        context.progress(len(publications[at : at + context.chunk]))
+
+
+def _keeps(before: schema.Document, verdict: Verdict, claim: Claim) -> bool:
+    """Whether what another source has proven of the window stands, though this one cannot."""
+    proven = before.get("proof", {}).get("state") == Proof.PROVEN
+    other = before.get("receipt", {}).get("sweep") != claim.partition.scope
+    return proven and other and verdict.proof is not Proof.PROVEN
+
+
+def _contents(context: Context, dataset: str, origin: str, days: set[date]) -> Iterator[tuple[date, tuple[str, int]]]:
+    """Per window the hash and the number of the items that are in Bronze now, whoever put them there."""
+    if not days:
+        return
+    window = {"$gte": schema.start_of(min(days)), "$lte": schema.start_of(max(days))}
+    rows = context.db[dataset].find(
+        {"origin": origin, "window": window}, {"window": 1}, sort=[("window", 1)], batch_size=10_000
+    )
+    for start, group in groupby(rows, key=itemgetter("window")):
+        if start.date() in days:
+            ids = sorted(row["_id"] for row in group)
+            yield start.date(), (schema.digest(ids), len(ids))
+
+
+def _record_failure(context: Context, claim: Claim, feeds: list[Stream], days: Days, error: str) -> None:
+    """A failed receipt for each asked window of which nothing is known; what was seen before stays."""
+    for source, origin, stream in feeds:
+        dataset = catalog.bronze(source, stream)
+        known = {
+            document["window"].date()
+            for document in context.ledger.windows(dataset, origin, ("proof",), days)
+            if document.get("proof", {}).get("state") != Proof.FAILED
+        }
+        verdict = Verdict(Proof.FAILED, 0.0, f"the sweep failed: {error}").document()
+        extra = {"content": "", "proof": verdict, "receipt": {"sweep": claim.partition.scope, "error": error}}
+        publication = Publication(schema.digest(["", verdict]), {}, CODE, 0, extra)
+        missing = [day for day in _range(days) if day not in known]
+        context.ledger.record_under(claim, [(Partition(dataset, origin, day), publication) for day in missing])
+
+
+def _range(days: Days) -> Iterator[date]:
+    return (days[0] + timedelta(days=n) for n in range((days[1] - days[0]).days))

@@ -1,0 +1,176 @@
+"""Silver's deliveries: the links between a scope's entities, computed from all of them and published at once.
+
+Which deployment delivered a change first depends on the whole history, so this is one partition per scope. Its rows are
+kept by the day of the deployment, each day under a revision of its own, and one document (the head) says which revision
+of each day counts, through a manifest per year. So publishing is one compare-and-set, unchanged days keep their
+revision, and nothing downstream of them moves.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import date
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from config import schema
+from config.catalog import CHANGES, DELIVERIES, DEPLOYMENTS, ENTITIES, FAILURES
+from tasks.context import Context
+from tasks.ledger import Partition, Publication, insert_new
+from tasks.transforms import code_version, deliveries
+from tasks.transforms.deliveries import Deployment, Failure, History
+
+EPOCH: Final = date(1970, 1, 1).toordinal()
+_STREAM_OF: Final = {CHANGES.name: "changes", DEPLOYMENTS.name: "deployments", FAILURES.name: "failures"}
+_NO_RECEIPT: Final = {"state": "unproven", "coverage": 0.0, "reason": "this window was never extracted"}
+
+
+class NotSettledError(Exception):
+    """The entities changed while they were read; read them again."""
+
+
+class Day(NamedTuple):
+    """What the manifest says of one day."""
+
+    revision: str
+    proofs: Mapping[str, Any]
+
+
+@lru_cache(maxsize=1)
+def code() -> str:
+    """The version of the code that makes links."""
+    return code_version(deliveries)
+
+
+def rows_key(scope: str, day: date, revision: str) -> str:
+    """Under which `partition` the rows of a day's revision are kept."""
+    return f"{scope}|{day.isoformat()}@{revision}"
+
+
+def _inputs(context: Context, scope: str) -> dict[str, str]:
+    """The revision of all entities of `scope`, by dataset."""
+    revisions = {}
+    for dataset in ENTITIES:
+        seen = hashlib.sha256()
+        for document in context.ledger.windows(dataset.name, scope, ("revision",)):
+            seen.update(f"{document['window']:%Y-%m-%d}@{document.get('revision')};".encode())
+        revisions[dataset.name] = seen.hexdigest()[:32]
+    return revisions
+
+
+class _Settled(NamedTuple):
+    """The entities' windows at a moment at which nobody was folding one."""
+
+    inputs: dict[str, str]
+    proofs: dict[date, dict[str, Any]]
+    fences: list[int]
+    """Equal before and after means that nobody wrote in between: a fold begins by raising the fence."""
+
+
+def _settled(context: Context, scope: str) -> _Settled:
+    """Raises NotSettledError if a window is being folded, or was left half folded."""
+    proofs: dict[date, dict[str, Any]] = defaultdict(dict)
+    fences = []
+    for dataset in ENTITIES:
+        for document in context.ledger.windows(dataset.name, scope, ("fence", "owner", "revision", "proof")):
+            if document.get("owner") or "revision" not in document:
+                raise NotSettledError(scope)
+            fences.append(document["fence"])
+            proofs[document["window"].date()][_STREAM_OF[dataset.name]] = document["proof"]
+    return _Settled(_inputs(context, scope), proofs, fences)
+
+
+def is_stale(context: Context, scope: str) -> str | None:
+    """Why the head is not made from today's entities by today's code, or None if it is."""
+    head = context.ledger.find(Partition(DELIVERIES.name, scope))
+    if "revision" not in head:
+        return "missing"
+    if head["code_version"] != code():
+        return "the rules have changed"
+    return None if head["inputs"] == _inputs(context, scope) else "its entities have changed"
+
+
+def link(context: Context, scope: str) -> None:
+    """Recompute the links of `scope` and publish the days that differ.
+
+    Raises LeaseLostError if another worker took over, NotSettledError if the entities changed under it.
+    """
+    partition = Partition(DELIVERIES.name, scope)
+    claim = context.wait_for(partition)
+    try:
+        if is_stale(context, scope) is None:  # somebody else did it while we waited
+            context.ledger.release([claim])
+            return
+        before = _settled(context, scope)
+        proofs = before.proofs
+        rows = {date.fromordinal(EPOCH + day): rows for day, rows in _deliver(context, scope) if _is_date(day)}
+        context.ledger.renew([claim])
+        known = manifest(context, scope)
+        days: dict[str, dict[str, Any]] = defaultdict(dict)
+        fresh: list[schema.Document] = []
+        for day in sorted(rows.keys() | proofs.keys()):
+            day_proofs = {stream: proofs.get(day, {}).get(stream, _NO_RECEIPT) for stream in _STREAM_OF.values()}
+            revision = schema.digest([rows.get(day, []), day_proofs])
+            days[str(day.year)][day.isoformat()] = {"revision": revision, "proofs": day_proofs}
+            if day not in known or known[day].revision != revision:
+                key = rows_key(scope, day, revision)
+                fresh += [{"_id": f"{key}|{n}", "partition": key, **row} for n, row in enumerate(rows.get(day, []))]
+        _stage(context, scope, fresh, days)
+        if _settled(context, scope) != before:
+            raise NotSettledError(scope)
+        years = {year: schema.digest(content) for year, content in days.items()}
+        total = sum(len(rows) for rows in rows.values())
+        context.ledger.publish_one(
+            claim, Publication(schema.digest(years), before.inputs, code(), total, {"years": years})
+        )
+    except BaseException:
+        context.ledger.release([claim])
+        raise
+
+
+def manifest(context: Context, scope: str, days: tuple[date, date] | None = None) -> dict[date, Day]:
+    """The published revision of each day; of [first, last) if `days` is given."""
+    head = context.ledger.find(Partition(DELIVERIES.name, scope))
+    years = head.get("years", {})
+    wanted = [_manifest_id(scope, year, key) for year, key in years.items()
+              if days is None or days[0].year <= int(year) <= days[1].year]  # fmt: skip
+    return {
+        date.fromisoformat(day): Day(entry["revision"], entry["proofs"])
+        for document in context.db[schema.MANIFESTS].find({"_id": {"$in": wanted}})
+        for day, entry in document["days"].items()
+        if days is None or days[0] <= date.fromisoformat(day) < days[1]
+    }
+
+
+def _deliver(context: Context, scope: str) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    def rows(dataset: str, *fields: str) -> Iterator[schema.Document]:
+        return iter(
+            context.db[dataset].find(
+                {"scope": scope, "deleted": {"$ne": True}}, {"_id": 0, **dict.fromkeys(fields, 1)}, batch_size=5000
+            )
+        )
+
+    history = History(
+        deliveries.compact(rows(CHANGES.name, "id", "parents", "authored_ts")),
+        [Deployment(**row) for row in rows(DEPLOYMENTS.name, "id", "target", "deployed_ts")],
+        [Failure(**row) for row in rows(FAILURES.name, "reverted_by", "reverted", "reverted_ts")],
+    )
+    yield from deliveries.deliver(history).items()
+
+
+def _stage(context: Context, scope: str, rows: list[schema.Document], days: Mapping[str, Mapping[str, Any]]) -> None:
+    for at in range(0, len(rows), 5000):
+        insert_new(context.db[schema.DELIVERY_ROWS], rows[at : at + 5000])
+    manifests = []
+    for year, content in days.items():
+        key = schema.digest(content)
+        manifests.append({"_id": _manifest_id(scope, year, key), "scope": scope, "days": content})
+    insert_new(context.db[schema.MANIFESTS], manifests)
+
+
+def _manifest_id(scope: str, year: str, key: str) -> str:
+    return f"{scope}|{year}@{key}"
+
+
+def _is_date(day: int) -> bool:
+    return 1 <= EPOCH + day <= date.max.toordinal()

@@ -1,0 +1,103 @@
+"""Gold: days whose metrics are not made from today's links by today's definitions are computed, staged, published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import lru_cache
+
+from config import schema
+from config.catalog import DELIVERIES, DORA_DAILY
+from tasks import links
+from tasks.context import Context
+from tasks.ledger import Partition, Publication, insert_new
+from tasks.transforms import code_version, gold
+from tasks.transforms.gold import Spine
+
+
+@lru_cache(maxsize=1)
+def code() -> str:
+    """The version of the definitions."""
+    return code_version(gold)
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A day to compute, and the links it is computed from."""
+
+    day: date
+    links: links.Day
+    why: str
+
+
+def stale(context: Context, scope: str, days: tuple[date, date], *, missing: bool = True) -> list[Stale]:
+    """The days in [first, last) to compute, in order; without `missing` only those that were published once."""
+    published = {
+        document["window"].date(): document
+        for document in context.ledger.windows(
+            DORA_DAILY.name, scope, ("inputs", "code_version", "owner", "revision"), days
+        )
+    }
+    found = []
+    for day, linked in sorted(links.manifest(context, scope, days).items()):
+        document = published.get(day)
+        if (missing or (document and "revision" in document)) and (why := _why(document, linked)):
+            found.append(Stale(day, linked, why))
+    return found
+
+
+def _why(document: schema.Document | None, linked: links.Day) -> str | None:
+    if document is None or "inputs" not in document:
+        return "missing"
+    if document["inputs"] != {DELIVERIES.name: linked.revision}:
+        return "its deliveries have changed"
+    if document["code_version"] != code():
+        return "the definitions have changed"
+    return "being worked on" if document.get("owner") else None
+
+
+def compute(context: Context, scope: str, windows: Sequence[Stale]) -> int:
+    """Compute, stage and publish `windows`; returns how many (another worker may have the rest)."""
+    by_partition = {Partition(DORA_DAILY.name, scope, window.day): window for window in windows}
+    claims = context.ledger.claim(list(by_partition))
+    if not claims:
+        return 0
+    try:
+        spine = [_spine(scope, by_partition[claim.partition]) for claim in claims]
+        documents = {row["day"].date(): row for row in context.db.aggregate(gold.pipeline(spine), allowDiskUse=True)}
+        staged, publications = [], []
+        now = datetime.now(UTC)
+        for claim in claims:
+            window = by_partition[claim.partition]
+            document = documents[window.day]
+            revision = schema.digest(document)
+            row_id = f"{claim.partition.key}@{revision}"
+            staged.append({"_id": row_id, "staged_at": now, **document})
+            extra = {"row_id": row_id, "trust": document["trust"], "reasons": document["reasons"]}
+            publication = Publication(revision, {DELIVERIES.name: window.links.revision}, code(), 1, extra)
+            publications.append((claim, publication))
+        _stage(context, staged, now)
+        lost = context.ledger.publish(publications)
+    except BaseException:
+        context.ledger.release(claims)
+        raise
+    context.progress(len(claims))
+    return len(claims) - lost
+
+
+def _spine(scope: str, window: Stale) -> Spine:
+    proofs = window.links.proofs
+    return {
+        "partition": links.rows_key(scope, window.day, window.links.revision),
+        "scope": scope,
+        "day": schema.start_of(window.day),
+        "changes": proofs["changes"],
+        "deployments": proofs["deployments"],
+        "failures": proofs["failures"],
+    }
+
+
+def _stage(context: Context, rows: Sequence[schema.Document], now: datetime) -> None:
+    """Put `rows` beside the published ones, visible to nobody; one that is there already is kept from collection."""
+    collection = context.db[schema.GOLD_ROWS]
+    if insert_new(collection, rows) < len(rows):
+        collection.update_many({"_id": {"$in": [row["_id"] for row in rows]}}, {"$set": {"staged_at": now}})

@@ -1,0 +1,291 @@
+"""The Luigi tasks: what waits for what. The work itself is in the modules they call.
+
+Backfill and Daily require one Unit per configured (source, unit). A Unit sweeps, then brings its scopes from Bronze to
+Gold; one that fails does not hold up the others. Which windows there are to do is known only after the sweep, so a
+Unit asks for its chunks as it goes (Luigi's dynamic dependencies), and several workers share them.
+"""
+
+import logging
+import os
+import re
+import secrets
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import luigi
+from luigi.parameter import ParameterVisibility
+from pymongo.errors import PyMongoError
+
+from config import mongo, schema, settings
+from config.catalog import ENTITIES
+from tasks import bronze, entities, links, metrics, settle, survey
+from tasks.context import Context
+from tasks.sources import registry
+from tasks.sources.contract import Source
+
+log = logging.getLogger(__name__)
+
+Days = tuple[date, date]
+date_type = date
+EVER: Days = (date.min, date.max)
+
+
+class UnitFailedError(RuntimeError):
+    """The unit could not be swept; its windows have failed receipts, and what was known before stays visible."""
+
+
+_CREDENTIALS = re.compile(r"://[^/@\s]+@")
+
+
+def redacted(text: str) -> str:
+    """`text` without the credentials of URLs."""
+    return _CREDENTIALS.sub("://***@", text)
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """A name for one run: sortable, unique."""
+    return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@lru_cache(maxsize=4)
+def _context(run_id: str, pid: int) -> Context:  # noqa: ARG001 - a forked worker needs connections of its own
+    return Context.open(run_id)
+
+
+class _Task(luigi.Task):
+    run_id: str = luigi.Parameter(default="", significant=False, visibility=ParameterVisibility.HIDDEN)
+
+    @property
+    def context(self) -> Context:
+        return _context(self.run_id, os.getpid())
+
+    def on_failure(self, exception: BaseException) -> str:
+        """Note the failure for whoever started the run; what the scheduler shows and mails holds no credential."""
+        told = redacted(f"{self.task_family}({self._where()}): {exception}")
+        try:
+            self.context.db[schema.RUNS].update_one({"_id": self.run_id}, {"$push": {"failures": told}}, upsert=True)
+        except (PyMongoError, mongo.MongoError) as error:
+            log.error("failure could not be noted", extra={"failure": told, "error": redacted(str(error))})  # noqa: TRY400
+        return redacted("".join(traceback.format_exception(exception)))
+
+    def _where(self) -> str:
+        return ", ".join(
+            str(value) for name, value in self.to_str_params(only_significant=True).items() if name != "run_id"
+        )
+
+    def _say(self, message: str, share: float = 1.0) -> None:
+        """Show on the scheduler's page how far the task is; there is none when a task is run by hand."""
+        if callable(self.set_status_message) and callable(self.set_progress_percentage):
+            self.set_status_message(message)
+            self.set_progress_percentage(round(100 * share))
+
+    def _finished(self, part: str) -> Any:
+        """What this run has noted about `part`, if anything."""
+        run = self.context.db[schema.RUNS].find_one({"_id": self.run_id}) or {}
+        return run.get("finished", {}).get(schema.digest(part))
+
+    def _finish(self, part: str, note: Any) -> None:
+        self.context.db[schema.RUNS].update_one(
+            {"_id": self.run_id}, {"$set": {f"finished.{schema.digest(part)}": note}}, upsert=True
+        )
+
+
+class Sweep(_Task):
+    """Bronze: bring in what one unit of a source holds now."""
+
+    source: str = luigi.Parameter()
+    unit: str = luigi.Parameter()
+    start: date = luigi.DateParameter()
+    end: date = luigi.DateParameter()
+
+    def complete(self) -> bool:
+        """Whether this run has swept: a source is looked at again by every run."""
+        return self._finished(self.task_id) is not None
+
+    def run(self) -> None:
+        """Sweep; a source that cannot be read is recorded, and reported by the Unit at its end."""
+        days = _half_open(self.start, self.end)
+        error = bronze.sweep(self.context, _source(self.source), self.unit, days, self.context.now)
+        self._say(error or "swept")
+        self._finish(self.task_id, {"error": error})
+
+    def error(self) -> str | None:
+        """Why the sweep failed, if it did."""
+        note = self._finished(self.task_id)
+        return note["error"] if note else None
+
+
+class Fold(_Task):
+    """Silver: fold the stale windows of all entities of one scope from `start` to `end`."""
+
+    scope: str = luigi.Parameter()
+    start: date = luigi.DateParameter()
+    end: date = luigi.DateParameter()
+
+    def complete(self) -> bool:
+        """Whether no window of the range is stale."""
+        days = _half_open(self.start, self.end)
+        return not any(
+            window for dataset in ENTITIES for window in entities.stale(self.context, dataset, self.scope, days)
+        )
+
+    def run(self) -> None:
+        """Fold."""
+        for dataset in ENTITIES:
+            settle.entities_of(self.context, dataset, self.scope, _half_open(self.start, self.end))
+
+
+class Link(_Task):
+    """Silver: the deliveries of one scope, from all its entities."""
+
+    scope: str = luigi.Parameter()
+
+    def complete(self) -> bool:
+        """Whether they are made from today's entities by today's rules."""
+        return links.is_stale(self.context, self.scope) is None
+
+    def run(self) -> None:
+        """Link."""
+        settle.links_of(self.context, self.scope, ENTITIES)
+
+
+class Metrics(_Task):
+    """Gold: the stale days of one scope from `start` to `end`."""
+
+    scope: str = luigi.Parameter()
+    start: date = luigi.DateParameter()
+    end: date = luigi.DateParameter()
+    repair: bool = luigi.BoolParameter(default=False)
+    """Only days that were published before."""
+
+    def complete(self) -> bool:
+        """Whether no day of the range is stale."""
+        days = _half_open(self.start, self.end)
+        return not metrics.stale(self.context, self.scope, days, missing=not self.repair)
+
+    def run(self) -> None:
+        """Compute and publish."""
+        settle.gold_of(self.context, self.scope, _half_open(self.start, self.end), missing=not self.repair)
+
+
+class Unit(_Task):
+    """One unit of a source, from its sweep to the Gold of its scopes, for the days from `start` to `end`.
+
+    Days outside of the range that were published once and have become stale are repaired too.
+    """
+
+    source: str = luigi.Parameter()
+    unit: str = luigi.Parameter()
+    start: date = luigi.DateParameter()
+    end: date = luigi.DateParameter()
+
+    def complete(self) -> bool:
+        """Whether this run is through with it."""
+        return self._finished(self.task_id) is not None
+
+    def run(self) -> Iterator[Any]:
+        """Ask for one layer after the other."""
+        sweep = self._clone(Sweep, source=self.source, unit=self.unit, start=self.start, end=self.end)
+        yield sweep
+        scopes = bronze.scopes(self.context, self.source, self.unit)
+        for step, layer in enumerate((self._folds, self._links, self._metrics)):
+            name = layer.__name__.strip("_")
+            if (
+                self._finished(f"{self.task_id}/{name}") is not None
+            ):  # Luigi runs this again from the top after each wait
+                continue
+            self._say(f"{len(scopes)} scopes: {name}", step / 3)
+            if wanted := [task for scope in scopes for task in layer(scope)]:
+                yield wanted
+            self._finish(f"{self.task_id}/{name}", {})
+        if error := sweep.error():
+            raise UnitFailedError(error)
+        self._finish(self.task_id, {"scopes": len(scopes)})
+
+    def _folds(self, scope: str) -> list[luigi.Task]:
+        stale = {window.day for dataset in ENTITIES for window in entities.stale(self.context, dataset, scope)}
+        return [self._clone(Fold, scope=scope, start=days[0], end=days[1]) for days in self._pieces(sorted(stale))]
+
+    def _links(self, scope: str) -> list[luigi.Task]:
+        return [self._clone(Link, scope=scope)] if links.is_stale(self.context, scope) else []
+
+    def _metrics(self, scope: str) -> list[luigi.Task]:
+        asked = metrics.stale(self.context, scope, _half_open(self.start, self.end))
+        known = {window.day for window in asked}
+        others = [w.day for w in metrics.stale(self.context, scope, EVER, missing=False) if w.day not in known]
+        return [
+            self._clone(Metrics, scope=scope, start=days[0], end=days[1], repair=repair)
+            for repair, wanted in ((False, sorted(known)), (True, others))
+            for days in self._pieces(wanted)
+        ]
+
+    def _pieces(self, days: list[date]) -> list[Days]:
+        """First and last day of each piece that one task carries."""
+        size = self.context.chunk
+        return [(days[at], days[min(at + size, len(days)) - 1]) for at in range(0, len(days), size)]
+
+    def _clone(self, task: type[luigi.Task], **parameters: Any) -> Any:
+        return task(run_id=self.run_id, **parameters)
+
+
+class _Run(_Task):
+    """One run over all configured sources."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.run_id = self.run_id or new_run_id()
+
+    def days(self) -> Days:
+        """First and last day."""
+        raise NotImplementedError
+
+    def complete(self) -> bool:
+        """Whether this run is through; whether there is anything to do is for its units to find out."""
+        return self._finished(self.task_id) is not None
+
+    def requires(self) -> list[luigi.Task]:
+        """One Unit each."""
+        start, end = self.days()
+        return [
+            Unit(source=source.name, unit=unit, start=start, end=end, run_id=self.run_id)
+            for source in registry.configured(settings.load())
+            for unit in source.units()
+        ]
+
+    def run(self) -> None:
+        """Look once more, from outside, whether all that was asked for is there."""
+        if gaps := survey.gaps(self.context, _half_open(*self.days())):
+            raise UnitFailedError(f"{len(gaps)} days are not complete, e.g. {gaps[0].key}: try again")
+        self._finish(self.task_id, {})
+
+
+class Backfill(_Run):
+    """The days from `start` to `end`, both included, and what became stale since."""
+
+    start: date = luigi.DateParameter()
+    end: date = luigi.DateParameter()
+
+    def days(self) -> Days:
+        """As asked."""
+        return self.start, self.end
+
+
+class Daily(_Run):
+    """One day, today (UTC) if none is named, and what became stale since."""
+
+    date: date_type = luigi.DateParameter(default=datetime.now(UTC).date())
+
+    def days(self) -> Days:
+        """That day."""
+        return self.date, self.date
+
+
+def _source(name: str) -> Source:
+    return next(source for source in registry.configured(settings.load()) if source.name == name)
+
+
+def _half_open(first: date, last: date) -> Days:
+    return first, min(last, date.max - timedelta(days=1)) + timedelta(days=1)

@@ -1,0 +1,251 @@
+"""What people and programs read: metrics, the state of every dataset, and why a window stands as it does."""
+
+import csv
+import json
+import platform
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from importlib.metadata import version
+from typing import Any, Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from config import schema, settings
+from config.catalog import DELIVERIES, DORA_DAILY
+from tasks import links, survey
+from tasks.context import Context
+from tasks.ledger import Partition
+from tasks.survey import State
+from tasks.transforms.gold import METRICS, VERSION
+
+COLUMNS: Final = ("scope", "day", *METRICS, "trust")
+_NOT_COMPUTED: Final = "not computed: run `touchstone backfill` for this day"
+EXAMPLES: Final = 3
+
+
+def rows(start: date, end: date, scopes: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """One per scope and day, both ends included; a day that was never published is there too, as unknown.
+
+    Raises ConfigError, MongoError.
+    """
+    context = Context.open("read")
+    days = list(survey.each_day((start, date.fromordinal(end.toordinal() + 1))))
+    for scope in sorted(scopes or survey.scopes(context)):
+        window = {"$gte": schema.start_of(start), "$lte": schema.start_of(end)}
+        found = {row["day"].date(): row for row in _published(context, scope, window)}
+        for day in days:
+            row = found.get(
+                day, {"trust": "unknown", "coverage": 0.0, "reasons": dict.fromkeys(METRICS, _NOT_COMPUTED)}
+            )
+            yield {
+                "scope": scope,
+                "day": day.isoformat(),
+                **{metric: row.get(metric) for metric in METRICS},
+                "trust": row["trust"],
+                "coverage": row["coverage"],
+                "reasons": row["reasons"],
+            }
+
+
+def _published(context: Context, scope: str, window: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The view's rows; matched on the ledger's own keys first, which its index serves."""
+    return iter(
+        context.db[schema.LEDGER].aggregate(
+            [{"$match": {"dataset": DORA_DAILY.name, "scope": scope, "window": window}}, *schema.GOLD_VIEW]
+        )
+    )
+
+
+def write_csv(lines: Iterable[dict[str, Any]], file: TextIO) -> None:
+    """Comma-separated, nulls empty, seconds unrounded."""
+    writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+
+
+def write_json(lines: Iterable[dict[str, Any]], file: TextIO) -> None:
+    """A list of objects; `reasons` tells per metric why it is null."""
+    json.dump(list(lines), file, indent=1)
+    file.write("\n")
+
+
+def print_table(lines: Sequence[dict[str, Any]], console: Console) -> None:
+    """For people: days on which nothing happened are left out, and counted."""
+    table = Table(title="DORA metrics by day", title_justify="left", header_style="bold")
+    for heading in ("scope", "day", "deploys", "changes", "lead median", "lead p90", "fail rate", "recovery", "rework"):
+        table.add_column(heading, justify="left" if heading in ("scope", "day") else "right", no_wrap=True)
+    table.add_column("trust")
+    quiet = [line for line in lines if line["trust"] == "proven" and not line["deployment_frequency"]]
+    for line in lines:
+        if line in quiet:
+            continue
+        table.add_row(
+            Text(line["scope"]), line["day"], number(line["deployment_frequency"]), number(line["changes_shipped"]),
+            duration(line["change_lead_time_median_seconds"]), duration(line["change_lead_time_p90_seconds"]),
+            percent(line["change_fail_rate_revert_ever"]),
+            duration(line["failed_deployment_recovery_time_median_seconds"]), percent(line["deployment_rework_rate"]),
+            trust(line),
+        )  # fmt: skip
+    console.print(table)
+    if quiet:
+        console.print(f"{len(quiet)} more days without a deployment, each proven.")
+    for reason in sorted(
+        {reason for line in lines if line["trust"] != "proven" for reason in line["reasons"].values()}
+    ):
+        console.print(f"not known: {reason}", markup=False)
+
+
+def trust(line: dict[str, Any]) -> Text:
+    """The trust of a day, coloured."""
+    style = {"proven": "green", "partial": "yellow", "unknown": "red"}[line["trust"]]
+    share = f" {line['coverage']:.0%}" if line["trust"] == "partial" else ""
+    return Text(line["trust"] + share, style)
+
+
+def number(value: float | None) -> str:
+    """A count; "?" where it is not known."""
+    return "?" if value is None else f"{value:,}"
+
+
+def percent(value: float | None) -> str:
+    """A share of 1."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds in the largest unit that fits."""
+    if seconds is None:
+        return "-"
+    for unit, size in _UNITS:
+        if abs(seconds) >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:,.0f} s"
+
+
+def summary() -> dict[str, Any]:
+    """Per dataset the number of windows in each state, with examples of those that are not well.
+
+    Raises ConfigError, MongoError.
+    """
+    context = Context.open("read")
+    datasets: dict[str, dict[str, Any]] = {}
+    for scope in survey.scopes(context):
+        for standing in survey.standings(context, scope):
+            entry = datasets.setdefault(
+                standing.partition.dataset,
+                {**{str(state): 0 for state in State}, "unproven": 0, "why": {}},
+            )
+            entry[str(standing.state)] += 1
+            if standing.proof in ("unproven", "failed", "unknown", "partial"):
+                entry["unproven"] += 1
+            if standing.why:
+                why = entry["why"].setdefault(standing.why, {"windows": 0, "examples": []})
+                why["windows"] += 1
+                if len(why["examples"]) < EXAMPLES:
+                    day = standing.partition.day.isoformat() if standing.partition.day else "all"
+                    why["examples"].append(f"{scope} {day}")
+    return {
+        "scopes": survey.scopes(context),
+        "datasets": datasets,
+        "sweeps": _sweeps(context),
+        "aside": _aside(context),
+    }
+
+
+def _sweeps(context: Context) -> list[dict[str, Any]]:
+    return [
+        {"unit": one["scope"], "swept_at": one.get("swept_at"), "items": one.get("rows"), "error": one.get("error")}
+        for one in context.db[schema.LEDGER].find({"dataset": "sweep"}, sort=[("scope", 1)])
+    ]
+
+
+def _aside(context: Context) -> dict[str, Any]:
+    collection = context.db[schema.QUARANTINE]
+    examples = [
+        {"place": one.get("place") or one.get("dataset"), "reason": one["reason"]}
+        for one in collection.find({}, {"place": 1, "dataset": 1, "reason": 1}, limit=EXAMPLES)
+    ]
+    return {"records": collection.count_documents({}), "examples": examples}
+
+
+def print_summary(state: dict[str, Any], console: Console) -> None:
+    """`summary` for people."""
+    table = Table(title="Windows by dataset", title_justify="left", header_style="bold")
+    table.add_column("dataset", no_wrap=True)
+    for heading in (*State, "unproven"):
+        table.add_column(str(heading), justify="right")
+    for name, entry in state["datasets"].items():
+        table.add_row(name, *(f"{entry[str(heading)]:,}" for heading in (*State, "unproven")))
+    console.print(table)
+    for name, entry in state["datasets"].items():
+        for why, where in entry["why"].items():
+            more = ", ..." if where["windows"] > len(where["examples"]) else ""
+            console.print(f"{name}: {where['windows']:,} x {why} ({', '.join(where['examples'])}{more})", markup=False)
+    for sweep in state["sweeps"]:
+        at = f"swept {sweep['swept_at']:%Y-%m-%d %H:%M} UTC" if sweep["swept_at"] else "never swept"
+        failed = f"; the last sweep failed: {sweep['error']}" if sweep["error"] else ""
+        console.print(f"{sweep['unit']}: {at}{failed}", markup=False)
+    if state["aside"]["records"]:
+        console.print(f"{state['aside']['records']:,} records are set aside, e.g.", style="yellow")
+        for example in state["aside"]["examples"]:
+            console.print(f"  {example['place']}: {example['reason']}", markup=False)
+    if not state["datasets"]:
+        console.print("Nothing has run yet: try `touchstone run`.")
+
+
+def explain(dataset: str, window: date, scopes: Sequence[str] | None, console: Console) -> bool:
+    """Tell how the window of each scope stands; False if there is no such window. Raises ConfigError, MongoError."""
+    context = Context.open("read")
+    found = False
+    for scope in scopes or survey.scopes(context):
+        whole = dataset == DELIVERIES.name
+        partition = Partition(dataset, scope, None if whole else window)
+        document = context.ledger.find(partition)
+        if not document:
+            continue
+        found = True
+        standing = next(
+            (one for one in survey.standings(context, scope) if one.partition == partition),
+            survey.Standing(partition, State.STALE, "", "the configured sources no longer feed it"),
+        )
+        day = links.manifest(context, scope, (window, date.fromordinal(window.toordinal() + 1))).get(window)
+        _explain(document, standing, day, console)
+    if not found:
+        console.print(f"no window {window} of {dataset} in the ledger; `touchstone status` shows what there is")
+    return found
+
+
+def _explain(document: schema.Document, standing: survey.Standing, linked: links.Day | None, console: Console) -> None:
+    style = "green" if standing.state is State.COMPLETE else "yellow" if standing.state is State.STALE else "red"
+    console.print(Text.assemble((standing.partition.key, "bold"), ": ", (str(standing.state), style)))
+    if standing.why:
+        console.print(f"  because {standing.why}", markup=False)
+    for key in ("revision", "rows", "code_version", "fence", "owner", "lease_until", "run_id", "published_at"):
+        if document.get(key) is not None:
+            console.print(f"  {key}: {document[key]}", markup=False)
+    for upstream, revision in document.get("inputs", {}).items():
+        console.print(f"  made from {upstream} @ {revision}", markup=False)
+    if document["dataset"] == DORA_DAILY.name and linked:
+        console.print(f"  today {DELIVERIES.name} @ {linked.revision}", markup=False)
+        for stream, proof in linked.proofs.items():
+            console.print(f"  {stream}: {proof['state']}" + (f", {proof['reason']}" if proof["reason"] else ""))
+    for key in ("proof", "receipt", "reasons"):
+        for name, value in (document.get(key) or {}).items():
+            console.print(f"  {key}.{name}: {value}", markup=False)
+    console.print()
+
+
+def print_versions(console: Console) -> None:
+    """Ours, and those of what we stand on."""
+    console.print(f"touchstone {version('touchstone-dq')}, definitions {VERSION}, python {platform.python_version()}")
+    for name in ("luigi", "pymongo", "great-expectations", "scikit-learn", "slack-sdk"):
+        console.print(f"{name} {version(name)}")
+    loaded = settings.load()
+    console.print(
+        f"configuration {loaded.config_file or 'none'}; MongoDB {'by URI' if loaded.mongo.uri else 'embedded'}"
+    )

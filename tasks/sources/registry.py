@@ -1,0 +1,55 @@
+"""From the configuration to the sources it names."""
+
+import os
+import secrets
+from pathlib import Path
+
+from config.settings import ConfigError, Git, Settings
+from tasks.sources.contract import Source
+from tasks.sources.replay import ReplaySource
+
+
+def configured(settings: Settings) -> list[Source]:
+    """The sources of `settings`, in its order. Raises ConfigError if there are none."""
+    if not settings.sources:
+        raise ConfigError(
+            f"{settings.config_file or 'no touchstone.toml here'}: sources: none configured; "
+            "copy config/touchstone.example.toml to touchstone.toml and name one"
+        )
+    return [
+        _git(source, settings) if isinstance(source, Git) else ReplaySource(source.name, source.paths)
+        for source in settings.sources
+    ]
+
+
+def _git(source: Git, settings: Settings) -> Source:
+    from tasks.sources import git  # noqa: PLC0415 - only where there is one
+
+    return git.GitSource(
+        source.name,
+        [git.Repository(one.origin, one.url) for one in source.repositories],
+        cache=settings.state / "git",
+        pseudonym_key=_pseudonym_key(settings),
+        timeout_seconds=source.timeout_seconds,
+    )
+
+
+def _pseudonym_key(settings: Settings) -> bytes | None:
+    """The configured key, else one that is made once and kept beside the data, readable by its owner only."""
+    if not settings.privacy.pseudonymise:
+        return None
+    if settings.privacy.pseudonym_key:
+        return settings.privacy.pseudonym_key.get_secret_value().encode()
+    path = Path(settings.state) / "pseudonym.key"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_hex(32), encoding="ascii")
+        try:
+            os.link(draft, path)  # the first one wins; nobody ever reads half a key
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return bytes.fromhex(path.read_text(encoding="ascii"))

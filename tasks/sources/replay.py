@@ -1,0 +1,246 @@
+"""Recorded items from files: JSON Lines, plain or gzip, one item a line (docs/replay.md has the two formats).
+
+A line that cannot be read is set aside with its file and number, and the rest goes on. What a file proves is the time
+from the day of its first item to the day of its last: a recording says nothing about what came after it.
+"""
+
+import glob
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from tasks.sources.contract import LATEST, Coverage, Cursor, Item, Rejected, SourceError, Swept, instant
+
+UNIT: Final = "files"
+"""All files of one source are swept together: one origin may be spread over several."""
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_STREAMS: Final = {"commit": "commits", "tag": "tags", "revert": "reverts"}
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
+_ORIGIN: Final = re.compile(r"[^|\x00-\x1f]{1,200}")
+
+
+class _LineError(ValueError):
+    """Why a line is no item."""
+
+
+@dataclass(slots=True)
+class _Span:
+    first: datetime
+    last: datetime
+    items: int
+    streams: set[str]
+
+
+class ReplaySource:
+    """Files that match `paths` (glob patterns), read in the order of their names."""
+
+    def __init__(self, name: str, paths: Sequence[str]) -> None:
+        self.name = name
+        self.paths = paths
+
+    def units(self) -> Sequence[str]:
+        """The one unit."""
+        return (UNIT,)
+
+    def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Item | Rejected | Swept]:
+        """Yield the items of all files, unless not one of them has changed since `cursor`."""
+        files = self._files()
+        seen = {"files": len(files), "state": _state(files)}
+        if cursor is not None and cursor.get("state") == seen["state"]:
+            yield Swept(cursor, _coverages(_spans_of(cursor), now), unchanged=True)
+            return
+        spans: dict[tuple[str, str], _Span] = {}
+        for path in files:
+            for part in _read(path):
+                if isinstance(part, Item):
+                    _extend(spans, part)
+                yield part
+        if _state(files) != seen["state"]:
+            raise SourceError(f"{self.name}/{unit}: a file changed while it was read; the next run reads it again")
+        yield Swept(seen | {"spans": _spans_document(spans)}, _coverages(spans, now), whole=True)
+
+    def _files(self) -> list[Path]:
+        files: set[Path] = set()
+        for pattern in self.paths:
+            matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - absolute patterns
+            if not matches:
+                raise SourceError(f"{self.name}: no file matches {pattern}; check `paths` of this source")
+            files.update(match for match in matches if match.is_file())
+        return sorted(files)
+
+
+def _state(files: Sequence[Path]) -> str:
+    try:
+        facts = [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path in files for stat in [path.stat()]]
+    except OSError as error:
+        raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _read(path: Path) -> Iterator[Item | Rejected]:
+    number = 0
+    try:
+        with _open(path) as lines:
+            for number, raw in enumerate(lines, start=1):
+                if raw.strip():
+                    yield _item(raw, f"{path.name}:{number}")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        yield Rejected(f"{path.name}:{number + 1}", f"the gzip file breaks off here: {error}", b"")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _open(path: Path) -> BinaryIO:
+    with path.open("rb") as file:
+        compressed = file.read(2) == _GZIP_MAGIC
+    return gzip.open(path, "rb") if compressed else path.open("rb")  # type: ignore[return-value]
+
+
+def _item(raw: bytes, place: str) -> Item | Rejected:
+    try:
+        record = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        why = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        return _rejected(raw, place, f"not JSON: {why}")
+    try:
+        if not isinstance(record, dict):
+            raise _LineError("not a JSON object")
+        return _event(record, place) if "type" in record and "payload" not in record else _envelope(record, place)
+    except _LineError as error:
+        return _rejected(raw, place, str(error))
+
+
+def _event(event: Mapping[str, Any], place: str) -> Item:
+    """A line in the git_events format."""
+    kind = event["type"]
+    if not isinstance(kind, str) or kind not in _STREAMS:
+        raise _LineError(f"`type` should be one of {', '.join(_STREAMS)}")
+    entity = _text(event, "name" if kind == "tag" else "sha")
+    if kind == "revert":
+        entity += ":" + _text(event, "reverted_sha_raw")
+    seconds = event.get("tag_ts" if kind == "tag" else "commit_ts")
+    if not isinstance(seconds, int) or isinstance(seconds, bool):
+        raise _LineError(f"`{'tag_ts' if kind == 'tag' else 'commit_ts'}` should be whole seconds since 1970")
+    return Item("git", _STREAMS[kind], _origin(event, "repo"), entity, instant(seconds), event, place=place)
+
+
+def _envelope(record: Mapping[str, Any], place: str) -> Item:
+    """A line in the general envelope."""
+    payload = record.get("payload")
+    if not isinstance(payload, dict):
+        raise _LineError("`payload` should be an object")
+    names = [_text(record, key) for key in ("source", "stream")]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise _LineError("`source` and `stream` should be letters, digits, _ and -")
+    return Item(
+        names[0], names[1], _origin(record, "origin"), _text(record, "id"), _time(record.get("updated_on")), payload,
+        deleted=record.get("deleted") is True, place=place,
+    )  # fmt: skip
+
+
+def _text(record: Mapping[str, Any], key: str) -> str:
+    value = record.get(key)
+    if not isinstance(value, str) or not value:
+        raise _LineError(f"`{key}` should be a text")
+    return value
+
+
+def _origin(record: Mapping[str, Any], key: str) -> str:
+    value = _text(record, key)
+    if not _ORIGIN.fullmatch(value):
+        raise _LineError(f"`{key}` should be at most 200 characters, without | and control characters")
+    return value
+
+
+def _time(value: Any) -> datetime:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return instant(value)
+    try:
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise _LineError("`updated_on` should be ISO 8601 with a zone, or seconds since 1970") from None
+    if at.tzinfo is None:
+        raise _LineError("`updated_on` has no zone; write 2026-01-31T12:00:00Z or with an offset")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise _LineError("`updated_on` lies outside of the years 1 to 9999") from None
+
+
+_SALVAGE: Final = {
+    "origin": re.compile(rb'"(?:repo|origin)"\s*:\s*"([^"\\]+)"'),
+    "stream": re.compile(rb'"(?:type|stream)"\s*:\s*"([^"\\]+)"'),
+    "time": re.compile(rb'"(?:commit_ts|tag_ts|updated_on)"\s*:\s*(?:"([^"\\]+)"|(-?\d{1,12})\s*[,}])'),
+}
+
+
+def _rejected(raw: bytes, place: str, reason: str) -> Rejected:
+    """Set a line aside; what is left of its origin, stream and time says which window it is missing from."""
+    found = {key: pattern.search(raw) for key, pattern in _SALVAGE.items()}
+    origin, stream, time = found["origin"], found["stream"], found["time"]
+    updated_on = None
+    if time:
+        try:
+            updated_on = _time(time[1].decode() if time[1] else int(time[2]))
+        except (_LineError, UnicodeDecodeError):
+            updated_on = None
+    name = stream[1].decode("utf-8", "replace") if stream else None
+    return Rejected(
+        place, reason, raw,
+        origin=origin[1].decode("utf-8", "replace") if origin else None,
+        stream=_STREAMS.get(name, name) if name else None,
+        updated_on=updated_on,
+    )  # fmt: skip
+
+
+def _extend(spans: dict[tuple[str, str], _Span], item: Item) -> None:
+    span = spans.get((item.source, item.origin))
+    if span is None:
+        spans[item.source, item.origin] = _Span(item.updated_on, item.updated_on, 1, {item.stream})
+        return
+    span.first = min(span.first, item.updated_on)
+    span.last = max(span.last, item.updated_on)
+    span.items += 1
+    span.streams.add(item.stream)
+
+
+def _coverages(spans: Mapping[tuple[str, str], _Span], now: datetime) -> tuple[Coverage, ...]:
+    return tuple(
+        Coverage(
+            source, origin,
+            tuple(sorted({*span.streams, *(_STREAMS.values() if source == "git" else ())})),
+            start=span.first.replace(hour=0, minute=0, second=0, microsecond=0),
+            end=min(now, _end_of_day(span.last)),
+            evidence={"items": span.items},
+        )
+        for (source, origin), span in sorted(spans.items())
+    )  # fmt: skip
+
+
+def _end_of_day(at: datetime) -> datetime:
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return LATEST if midnight.date() == LATEST.date() else midnight + timedelta(days=1)
+
+
+def _spans_document(spans: Mapping[tuple[str, str], _Span]) -> list[dict[str, Any]]:
+    return [
+        {"source": source, "origin": origin, "first": span.first, "last": span.last, "items": span.items,
+         "streams": sorted(span.streams)}
+        for (source, origin), span in sorted(spans.items())
+    ]  # fmt: skip
+
+
+def _spans_of(cursor: Cursor) -> dict[tuple[str, str], _Span]:
+    return {
+        (one["source"], one["origin"]): _Span(one["first"], one["last"], one["items"], set(one["streams"]))
+        for one in cursor["spans"]
+    }

@@ -1,0 +1,111 @@
+"""Looking at the ledger from outside: what is complete, stale, missing or failed, and why."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+
+from config import schema, settings
+from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES
+from tasks import bronze, entities, links, metrics
+from tasks.context import Context
+from tasks.ledger import Partition
+from tasks.sources import registry
+
+Days = tuple[date, date]
+
+
+class State(StrEnum):
+    """How a partition stands."""
+
+    COMPLETE = "complete"
+    """Made from today's inputs by today's code."""
+    STALE = "stale"
+    """Published, but its inputs or its code have changed since, or the window was still open."""
+    MISSING = "missing"
+    """Never published."""
+    FAILED = "failed"
+    """The last attempt failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One partition and how it stands."""
+
+    partition: Partition
+    state: State
+    proof: str
+    why: str | None = None
+
+
+def scopes(context: Context) -> list[str]:
+    """Every scope that the configured sources feed."""
+    units = [(source.name, unit) for source in registry.configured(settings.load()) for unit in source.units()]
+    return sorted({scope for name, unit in units for scope in bronze.scopes(context, name, unit)})
+
+
+def gaps(context: Context, days: Days) -> list[Partition]:
+    """The Gold partitions in [first, last) that are not complete."""
+    found = []
+    for scope in scopes(context):
+        linked = links.manifest(context, scope, days)
+        stale = {window.day for window in metrics.stale(context, scope, days)}
+        stale |= {day for day in each_day(days) if day not in linked}
+        found += [Partition(DORA_DAILY.name, scope, day) for day in sorted(stale)]
+    return found
+
+
+def standings(context: Context, scope: str) -> Iterator[Standing]:
+    """How every partition of `scope` stands, layer by layer."""
+    for dataset in ENTITIES:
+        for upstream in dataset.upstream:
+            for document in context.ledger.windows(upstream, scope, ("proof", "receipt")):
+                yield _bronze(Partition(upstream, scope, document["window"].date()), document)
+    for dataset in ENTITIES:
+        stale = {window.day: window.why for window in entities.stale(context, dataset, scope)}
+        yield from _windowed(context, dataset.name, scope, stale)
+    why = links.is_stale(context, scope)
+    state = State.COMPLETE if why is None else State.MISSING if why == "missing" else State.STALE
+    yield Standing(Partition(DELIVERIES.name, scope), state, "", why)
+    published = context.ledger.windows(DORA_DAILY.name, scope, ())
+    days = [document["window"].date() for document in published]
+    if days:
+        span = (days[0], days[-1] + timedelta(days=1))
+        found = {window.day: window.why for window in metrics.stale(context, scope, span)}
+        missing = dict.fromkeys(each_day(span), "missing")
+        yield from _windowed(
+            context, DORA_DAILY.name, scope, {d: w for d, w in missing.items() if d not in days} | found
+        )
+
+
+def _bronze(partition: Partition, document: schema.Document) -> Standing:
+    proof = document["proof"]
+    if proof["state"] == "failed":
+        return Standing(partition, State.FAILED, "failed", proof["reason"])
+    still_open = "still open" in (proof["reason"] or "")
+    return Standing(partition, State.STALE if still_open else State.COMPLETE, proof["state"], proof["reason"])
+
+
+def _windowed(context: Context, dataset: str, scope: str, stale: dict[date, str]) -> Iterator[Standing]:
+    seen = set()
+    for document in context.ledger.windows(dataset, scope, ("revision", "proof.state", "trust", "error", "reasons")):
+        day = document["window"].date()
+        seen.add(day)
+        proof = document.get("trust") or document.get("proof", {}).get("state", "")
+        reason = document.get("error") or stale.get(day)
+        if document.get("error"):
+            state = State.FAILED
+        elif "revision" not in document:
+            state = State.MISSING
+        else:
+            state = State.STALE if day in stale else State.COMPLETE
+        if reason is None and document.get("reasons"):
+            reason = next(iter(document["reasons"].values()))
+        yield Standing(Partition(dataset, scope, day), state, proof, reason)
+    for day in sorted(stale.keys() - seen):
+        yield Standing(Partition(dataset, scope, day), State.MISSING, "", stale[day])
+
+
+def each_day(days: Days) -> Iterator[date]:
+    """The days in [first, last)."""
+    return (days[0] + timedelta(days=n) for n in range((days[1] - days[0]).days))
