@@ -39,6 +39,8 @@ def database(settings: Settings) -> schema.Db:
     uri = settings.mongo.uri.get_secret_value() if settings.mongo.uri else embedded_uri(settings)
     key = (os.getpid(), uri)
     if key not in _clients:
+        if not _clients:
+            atexit.register(close)
         _clients[key] = _connect(uri, settings.mongo.timeout_seconds)
         db = _database(_clients[key], settings.mongo.database)
         try:
@@ -46,6 +48,12 @@ def database(settings: Settings) -> schema.Db:
         except PyMongoError as error:
             raise MongoError(f"the database {db.name!r} cannot be prepared: {error}") from None
     return _database(_clients[key], settings.mongo.database)
+
+
+def close() -> None:
+    """Close the connections of this process; the next `database` opens new ones."""
+    for key in [key for key in _clients if key[0] == os.getpid()]:
+        _clients.pop(key).close()
 
 
 def _database(client: "MongoClient[schema.Document]", name: str) -> schema.Db:
@@ -78,26 +86,31 @@ def _connect(uri: str, timeout_seconds: float) -> "MongoClient[schema.Document]"
         client: MongoClient[schema.Document] = MongoClient(
             uri, serverSelectionTimeoutMS=int(timeout_seconds * 1000), appname="touchstone", tz_aware=True
         )
-        hello = client.admin.command("hello")
-        version = tuple(client.server_info()["versionArray"][:2])
     except (InvalidURI, ConfigurationError, ValueError):
         raise MongoError(
             "TOUCHSTONE_MONGO_URI (or [mongo] uri) is not a valid MongoDB URI: it should look like "
             "mongodb://host:27017/?replicaSet=rs0, with user and password percent-encoded"
         ) from None
-    except OperationFailure as error:
-        raise MongoError(f"MongoDB refused us: {error.details and error.details.get('codeName')}") from None
-    except PyMongoError as error:
-        raise MongoError(
-            f"MongoDB does not answer within {timeout_seconds:g} s; is it running, and is the URI right? ({error})"
-        ) from None
-    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+    try:
+        _check(client)
+    except BaseException:
         client.close()
+        raise
+    return client
+
+
+def _check(client: "MongoClient[schema.Document]") -> None:
+    try:
+        hello = client.admin.command("hello")
+        version = tuple(client.server_info()["versionArray"][:2])
+    except OperationFailure as error:
+        raise MongoError(f"MongoDB refused us: {(error.details or {}).get('codeName', error.code)}") from None
+    except PyMongoError as error:
+        raise MongoError(f"MongoDB does not answer; is it running, and is the URI right? ({error})") from None
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
         raise MongoError(
             "this MongoDB is a standalone server; Touchstone needs a replica set (change streams, majority writes). "
             "Start mongod with --replSet rs0 and run rs.initiate() once in mongosh; one node is enough"
         )
     if version < OLDEST_SERVER:
-        client.close()
         raise MongoError(f"this MongoDB is {'.'.join(map(str, version))}; Touchstone needs 6.0 or newer")
-    return client

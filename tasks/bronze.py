@@ -16,6 +16,7 @@ from typing import Any, Final
 import bson
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
+from pymongo import UpdateOne
 
 from config import catalog, schema
 from quality.receipts import Proof, Receipt, Verdict, classify
@@ -48,8 +49,8 @@ class _Batch:
     """What one sweep has seen so far."""
 
     touched: dict[Stream, set[date]] = field(default_factory=lambda: defaultdict(set))
-    aside: list[str] = field(default_factory=list)
-    """Ids in quarantine."""
+    rejected: list[Rejected] = field(default_factory=list)
+    """To be set aside with the next batch."""
     items: int = 0
 
 
@@ -68,7 +69,8 @@ def sweep(context: Context, source: Source, unit: str, days: Days, now: datetime
             swept = _take(context, claim, source.sweep(unit, cursor, now), seen)
         except SourceError as error:
             log.warning("sweep failed", extra={"unit": partition.scope, "error": str(error)})
-            _record_failure(context, claim, _feeds(previous), days, str(error))
+            feeds = _feeds(previous) or [(s, o, stream) for s, o, streams in source.feeds(unit) for stream in streams]
+            _record_failure(context, claim, feeds, days, str(error))
             context.ledger.fail([claim], str(error))
             return str(error)
         rejected = _quarantined(context, claim)
@@ -90,11 +92,12 @@ def sweep(context: Context, source: Source, unit: str, days: Days, now: datetime
     return None
 
 
-def scopes(context: Context, source: str, unit: str) -> list[str]:
-    """The origins that the last sweep of `unit` covered and that Silver knows what to do with."""
-    document = context.ledger.find(Partition(SWEEP, f"{source}/{unit}"))
+def scopes(context: Context, source: Source, unit: str) -> list[str]:
+    """The origins that `unit` feeds and that Silver knows what to do with."""
+    document = context.ledger.find(Partition(SWEEP, f"{source.name}/{unit}"))
     known = {upstream for dataset in catalog.ENTITIES for upstream in dataset.upstream}
-    return sorted({origin for kind, origin, stream in _feeds(document) if catalog.bronze(kind, stream) in known})
+    fed = {origin for kind, origin, stream in _feeds(document) if catalog.bronze(kind, stream) in known}
+    return sorted(fed | {origin for _, origin, _ in source.feeds(unit)})
 
 
 def _feeds(document: Any) -> list[Stream]:
@@ -111,23 +114,26 @@ def _take(context: Context, claim: Claim, parts: Iterable[Item | Rejected | Swep
         if isinstance(part, Item):
             batch.append(part)
             if len(batch) >= BATCH:
-                _store(context, claim, batch, seen)
+                _store(context, batch, seen)
                 batch.clear()
                 context.ledger.renew([claim])
         elif isinstance(part, Rejected):
-            seen.aside.append(_set_aside(context, claim, part))
+            seen.rejected.append(part)
+            if len(seen.rejected) >= BATCH:
+                _set_aside(context, claim, seen)
         else:
             swept = part
-    _store(context, claim, batch, seen)
+    _store(context, batch, seen)
+    _set_aside(context, claim, seen)
     if swept is None:
         raise SourceError(f"{claim.partition.scope}: the sweep ended without saying what it covered")
     if swept.whole:
         # what was set aside by an earlier sweep and can be read now is no longer a problem
-        context.db[schema.QUARANTINE].delete_many({"sweep": claim.partition.scope, "_id": {"$nin": seen.aside}})
+        context.db[schema.QUARANTINE].delete_many({"sweep": claim.partition.scope, "fence": {"$lt": claim.fence}})
     return swept
 
 
-def _store(context: Context, claim: Claim, batch: Iterable[Item], seen: _Batch) -> None:
+def _store(context: Context, batch: Iterable[Item], seen: _Batch) -> None:
     """Add the items that are not there yet, and set aside what BSON cannot hold."""
     documents: dict[str, dict[str, RawBSONDocument]] = defaultdict(dict)
     for item in batch:
@@ -137,8 +143,7 @@ def _store(context: Context, claim: Claim, batch: Iterable[Item], seen: _Batch) 
         except (BSONError, OverflowError, ValueError, TypeError, RecursionError) as error:
             reason = f"MongoDB cannot hold it: {type(error).__name__}: {str(error)[:200]}"
             raw = repr(item.payload).encode("utf-8", "backslashreplace")
-            part = Rejected(item.place, reason, raw, item.origin, item.stream, item.updated_on)
-            seen.aside.append(_set_aside(context, claim, part))
+            seen.rejected.append(Rejected(item.place, reason, raw, item.origin, item.stream, item.updated_on))
             continue
         documents[dataset][key] = document
         seen.items += 1
@@ -172,26 +177,28 @@ def _document(item: Item, now: datetime) -> tuple[RawBSONDocument, str]:
     return RawBSONDocument(encoded), key
 
 
-def _set_aside(context: Context, claim: Claim, part: Rejected) -> str:
-    key = schema.digest([claim.partition.scope, part.place, part.raw])
-    context.db[schema.QUARANTINE].update_one(
-        {"_id": key},
-        {
-            "$setOnInsert": {
-                "sweep": claim.partition.scope,
-                "place": part.place,
-                "reason": part.reason,
-                "raw": part.raw[:RAW_LIMIT],
-                "bytes": len(part.raw),
-                "origin": part.origin,
-                "stream": part.stream,
-                "updated_on": part.updated_on,
-                "set_aside_at": context.now,
-            }
-        },
-        upsert=True,
-    )
-    return key
+def _set_aside(context: Context, claim: Claim, seen: _Batch) -> None:
+    """Keep what could not be read, byte for byte, under the fence of the sweep that met it last."""
+    operations = []
+    for part in seen.rejected:
+        document = {
+            "sweep": claim.partition.scope,
+            "place": part.place,
+            "reason": part.reason,
+            "raw": part.raw[:RAW_LIMIT],
+            "bytes": len(part.raw),
+            "origin": part.origin,
+            "stream": part.stream,
+            "updated_on": part.updated_on,
+            "set_aside_at": context.now,
+        }
+        key = schema.digest([claim.partition.scope, part.place, part.raw])
+        operations.append(
+            UpdateOne({"_id": key}, {"$set": {"fence": claim.fence}, "$setOnInsert": document}, upsert=True)
+        )
+    if operations:
+        context.db[schema.QUARANTINE].bulk_write(operations, ordered=False)
+    seen.rejected.clear()
 
 
 def _quarantined(context: Context, claim: Claim) -> list[Missing]:

@@ -92,7 +92,12 @@ class Ledger:
     def renew(self, claims: Sequence[Claim]) -> None:
         """Hold on to `claims` for another lease. Raises LeaseLostError if one of them is gone."""
         result = self._ledger.bulk_write(
-            [UpdateOne(self._held(claim), [{"$set": {"lease_until": self._lease_end()}}]) for claim in claims]
+            [
+                UpdateOne(
+                    self._held([claim.partition.key], claim.fence), [{"$set": {"lease_until": self._lease_end()}}]
+                )
+                for claim in claims
+            ]
         )
         if result.matched_count < len(claims):
             raise LeaseLostError(claims[0].partition)
@@ -101,7 +106,12 @@ class Ledger:
         """Give `claims` back unpublished, so that the next worker need not wait for the lease to end."""
         if claims:
             self._ledger.bulk_write(
-                [UpdateOne(self._held(claim), {"$unset": {"owner": "", "lease_until": ""}}) for claim in claims],
+                [
+                    UpdateOne(
+                        self._held([claim.partition.key], claim.fence), {"$unset": {"owner": "", "lease_until": ""}}
+                    )
+                    for claim in claims
+                ],
                 ordered=False,
             )
 
@@ -119,7 +129,7 @@ class Ledger:
         now = datetime.now(UTC)
         operations = [
             UpdateMany(
-                {"_id": {"$in": keys} if len(keys) > 1 else keys[0], "fence": fence, "owner": self.owner},
+                self._held(keys, fence),
                 {"$set": record | {"published_at": now}, "$unset": {"owner": "", "lease_until": "", "error": ""}},
             )
             for record, fence, keys in groups.values()
@@ -139,7 +149,7 @@ class Ledger:
             self._ledger.bulk_write(
                 [
                     UpdateOne(
-                        self._held(claim),
+                        self._held([claim.partition.key], claim.fence),
                         {"$set": {"error": error, "run_id": self.run_id}, "$unset": {"owner": "", "lease_until": ""}},
                     )
                     for claim in claims
@@ -207,8 +217,9 @@ class Ledger:
             {"dataset": dataset, "scope": scope, "window": window, "proof.state": "proven"}
         )
 
-    def _held(self, claim: Claim) -> dict[str, Any]:
-        return {"_id": claim.partition.key, "fence": claim.fence, "owner": self.owner}
+    def _held(self, keys: Sequence[str], fence: int) -> dict[str, Any]:
+        """The comparison of every compare-and-set: nobody has claimed these since we did."""
+        return {"_id": {"$in": keys}, "fence": fence, "owner": self.owner}
 
     def _lease_end(self) -> dict[str, Any]:
         return {"$add": ["$$NOW", int(self.lease.total_seconds() * 1000)]}

@@ -190,7 +190,7 @@ class Unit(_Task):
         """Ask for one layer after the other."""
         sweep = self._clone(Sweep, source=self.source, unit=self.unit, start=self.start, end=self.end)
         yield sweep
-        scopes = bronze.scopes(self.context, self.source, self.unit)
+        scopes = bronze.scopes(self.context, _source(self.source), self.unit)
         for step, layer in enumerate((self._folds, self._links, self._metrics)):
             name = layer.__name__.strip("_")
             if (

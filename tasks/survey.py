@@ -40,8 +40,8 @@ class Standing:
 
 def scopes(context: Context) -> list[str]:
     """Every scope that the configured sources feed."""
-    units = [(source.name, unit) for source in registry.configured(settings.load()) for unit in source.units()]
-    return sorted({scope for name, unit in units for scope in bronze.scopes(context, name, unit)})
+    units = [(source, unit) for source in registry.configured(settings.load()) for unit in source.units()]
+    return sorted({scope for source, unit in units for scope in bronze.scopes(context, source, unit)})
 
 
 def gaps(context: Context, days: Days) -> list[Partition]:

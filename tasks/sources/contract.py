@@ -13,6 +13,9 @@ from typing import Any, Protocol, TypeAlias
 Cursor: TypeAlias = Mapping[str, Any]
 """What a source must remember between two sweeps of a unit. JSON-like, kept in the ledger, compared by equality."""
 
+Feed: TypeAlias = tuple[str, str, tuple[str, ...]]
+"""Source, origin, streams."""
+
 EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -89,6 +92,9 @@ class Source(Protocol):
 
     def units(self) -> Sequence[str]:
         """What can be swept by itself."""
+
+    def feeds(self, unit: str) -> Sequence[Feed]:
+        """What a sweep of `unit` will cover, as far as it is known before the first one."""
 
     def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Item | Rejected | Swept]:
         """Yield what is new since `cursor` (everything if None), then `Swept`.

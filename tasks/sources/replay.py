@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from tasks.sources.contract import LATEST, Coverage, Cursor, Item, Rejected, SourceError, Swept, instant
+from tasks.sources.contract import LATEST, Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept, instant
 
 UNIT: Final = "files"
 """All files of one source are swept together: one origin may be spread over several."""
@@ -49,6 +49,10 @@ class ReplaySource:
     def units(self) -> Sequence[str]:
         """The one unit."""
         return (UNIT,)
+
+    def feeds(self, unit: str) -> Sequence[Feed]:  # noqa: ARG002 - the contract's
+        """Nothing: what the files hold is known when they are read."""
+        return ()
 
     def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Item | Rejected | Swept]:
         """Yield the items of all files, unless not one of them has changed since `cursor`."""

@@ -1,0 +1,54 @@
+"""One real mongod for the session, and one fresh database for each test."""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from config import mongo, mongod, settings
+from tasks.context import Context
+from tasks.sources.replay import ReplaySource
+from tests.harness import make_context
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server, or a failure: never a skip."""
+    with mongod.embedded(tmp_path_factory.mktemp("state")) as server:
+        yield server.uri
+
+
+@pytest.fixture
+def database(mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a database of one's own, which the environment names too."""
+    name = f"test_{secrets.token_hex(6)}"
+    monkeypatch.setenv("TOUCHSTONE_MONGO_URI", mongo_uri)
+    monkeypatch.setenv("TOUCHSTONE_MONGO_DATABASE", name)
+    settings.load.cache_clear()
+    yield name
+    settings.load.cache_clear()
+    mongo.close()
+    with MongoClient[Any](mongo_uri) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def context(database: str) -> Context:  # noqa: ARG001 - names the database
+    return make_context()
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Callable[..., ReplaySource]:
+    """Makes a source of the given events, all in one file that is written anew each time."""
+
+    def write(lines: Sequence[Any], name: str = "events.jsonl") -> ReplaySource:
+        path = tmp_path / name
+        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        path.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
+        return ReplaySource("history", [str(path)])
+
+    return write

@@ -1,0 +1,107 @@
+"""What the tests share: a pipeline that runs without Luigi around it, and ways to look at what it left."""
+
+import gzip
+import json
+import secrets
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from config import mongo, schema, settings
+from config.catalog import DORA_DAILY, ENTITIES
+from tasks import bronze, settle
+from tasks.context import Context
+from tasks.ledger import Ledger
+from tasks.sources.contract import Source
+
+DATA: Final = Path(__file__).parent / "data"
+NOW: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
+REPOSITORIES: Final = ("alphagov__collections", "psf__requests", "spotify__luigi")
+
+
+def make_context(now: datetime = NOW, **pipeline: Any) -> Context:
+    """A worker of its own on the test's database."""
+    loaded = settings.load()
+    loaded = loaded.model_copy(update={"pipeline": loaded.pipeline.model_copy(update=pipeline)})
+    lease = timedelta(seconds=loaded.pipeline.lease_seconds)
+    return Context(
+        loaded, mongo.database(loaded), Ledger(mongo.database(loaded), run_id=secrets.token_hex(4), lease=lease), now
+    )
+
+
+def at(context: Context, now: datetime) -> Context:
+    """The same worker at another time."""
+    return replace(context, now=now)
+
+
+def run_all(context: Context, source: Source, days: tuple[date, date]) -> str | None:
+    """What Luigi would run, in one thread: sweep, fold, link, compute. Returns why the sweep failed, if it did."""
+    error = None
+    for unit in source.units():
+        error = bronze.sweep(context, source, unit, days, context.now) or error
+        for scope in bronze.scopes(context, source, unit):
+            for dataset in ENTITIES:
+                settle.entities_of(context, dataset, scope)
+            settle.links_of(context, scope, ENTITIES)
+            settle.gold_of(context, scope, days, missing=True)
+            settle.gold_of(context, scope, (date.min, date.max), missing=False)
+    return error
+
+
+def gold(context: Context) -> dict[tuple[str, date], dict[str, Any]]:
+    """What a reader of the view sees."""
+    return {(row["scope"], row["day"].date()): row for row in context.db[DORA_DAILY.name].find()}
+
+
+def silver(context: Context) -> dict[str, list[dict[str, Any]]]:
+    """All entities, and the delivery rows that count."""
+    return {dataset.name: list(context.db[dataset.name].find(sort=[("_id", 1)])) for dataset in ENTITIES}
+
+
+def snapshot(context: Context) -> bytes:
+    """Silver and Gold as bytes: equal if and only if all of it is equal."""
+    rows = [[list(key), row] for key, row in sorted(gold(context).items(), key=lambda pair: str(pair[0]))]
+    return schema.canonical([silver(context), rows])
+
+
+def events(repository: str) -> list[dict[str, Any]]:
+    """The recorded events of one of REPOSITORIES."""
+    with gzip.open(DATA / "git_events" / repository / "events.jsonl.gz") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def commit(name: str, parents: str = "", day: float = 0, *, authored: float | None = None) -> dict[str, Any]:
+    """A commit event; `parents` are names apart by blanks, days count from 2024-01-01."""
+    seconds, author = moment(day), moment(day if authored is None else authored)
+    return {
+        "type": "commit", "repo": "acme/api", "sha": sha(name), "parents": [sha(parent) for parent in parents.split()],
+        "author_ts": author, "author_tz": "+0000", "commit_ts": seconds, "commit_tz": "+0000", "author": "a" * 32,
+        "subject": f"commit {name}",
+    }  # fmt: skip
+
+
+def tag(name: str, target: str, day: float) -> dict[str, Any]:
+    """A tag event on the commit named `target`."""
+    return {
+        "type": "tag", "repo": "acme/api", "name": name, "target": sha(target), "annotated": True,
+        "tag_ts": moment(day), "tag_tz": "+0000", "tag_time_source": "tagger",
+    }  # fmt: skip
+
+
+def revert(by: str, reverted: str, day: float) -> dict[str, Any]:
+    """A revert event: the commit named `by` reverts the one named `reverted`."""
+    return {
+        "type": "revert", "repo": "acme/api", "sha": sha(by), "commit_ts": moment(day),
+        "reverted_sha_raw": sha(reverted), "reverted_sha": sha(reverted), "resolved": True,
+    }  # fmt: skip
+
+
+def moment(day: float) -> int:
+    """Epoch seconds of so many days after 2024-01-01."""
+    return int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() + day * 86_400)
+
+
+def sha(name: str) -> str:
+    """A stable sha for a short name."""
+    return schema.digest(name) + "0" * 8
