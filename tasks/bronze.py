@@ -22,7 +22,7 @@ from config import catalog, schema
 from quality.receipts import Proof, Receipt, Verdict, classify
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, insert_new
-from tasks.sources.contract import LATEST, Coverage, Item, Rejected, Source, SourceError, Swept
+from tasks.sources.contract import LATEST, Coverage, Feed, Item, Rejected, Source, SourceError, Swept
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +69,8 @@ def sweep(context: Context, source: Source, unit: str, days: Days, now: datetime
             swept = _take(context, claim, source.sweep(unit, cursor, now), seen)
         except SourceError as error:
             log.warning("sweep failed", extra={"unit": partition.scope, "error": str(error)})
-            feeds = _feeds(previous) or [(s, o, stream) for s, o, streams in source.feeds(unit) for stream in streams]
-            _record_failure(context, claim, feeds, days, str(error))
+            streams = _feeds(previous) or _streams(source.feeds(unit))
+            _record_failure(context, claim, streams, days, str(error))
             context.ledger.fail([claim], str(error))
             return str(error)
         rejected = _quarantined(context, claim)
@@ -101,9 +101,11 @@ def scopes(context: Context, source: Source, unit: str) -> list[str]:
 
 
 def _feeds(document: Any) -> list[Stream]:
-    return [
-        (feed["source"], feed["origin"], stream) for feed in document.get("feeds", ()) for stream in feed["streams"]
-    ]
+    return _streams((feed["source"], feed["origin"], tuple(feed["streams"])) for feed in document.get("feeds", ()))
+
+
+def _streams(feeds: Iterable[Feed]) -> list[Stream]:
+    return [(kind, origin, stream) for kind, origin, streams in feeds for stream in streams]
 
 
 def _take(context: Context, claim: Claim, parts: Iterable[Item | Rejected | Swept], seen: _Batch) -> Swept:

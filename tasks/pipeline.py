@@ -72,9 +72,7 @@ class _Task(luigi.Task):
         return redacted("".join(traceback.format_exception(exception)))
 
     def _where(self) -> str:
-        return ", ".join(
-            str(value) for name, value in self.to_str_params(only_significant=True).items() if name != "run_id"
-        )
+        return ", ".join(str(value) for name, value in self.param_kwargs.items() if name != "run_id")
 
     def _say(self, message: str, share: float = 1.0) -> None:
         """Show on the scheduler's page how far the task is; there is none when a task is run by hand."""

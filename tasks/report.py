@@ -3,11 +3,13 @@
 import csv
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from importlib.metadata import version
 from typing import Any, Final, TextIO
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +25,7 @@ from tasks.transforms.gold import METRICS, VERSION
 COLUMNS: Final = ("scope", "day", *METRICS, "trust")
 _NOT_COMPUTED: Final = "not computed: run `touchstone backfill` for this day"
 EXAMPLES: Final = 3
+REASONS: Final = 5
 
 
 def rows(start: date, end: date, scopes: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -73,16 +76,27 @@ def write_json(lines: Iterable[dict[str, Any]], file: TextIO) -> None:
 
 def print_table(lines: Sequence[dict[str, Any]], console: Console) -> None:
     """For people: days on which nothing happened are left out, and counted."""
-    table = Table(title="DORA metrics by day", title_justify="left", header_style="bold")
-    for heading in ("scope", "day", "deploys", "changes", "lead median", "lead p90", "fail rate", "recovery", "rework"):
-        table.add_column(heading, justify="left" if heading in ("scope", "day") else "right", no_wrap=True)
-    table.add_column("trust")
+    scopes = sorted({line["scope"] for line in lines})
+    table = Table(
+        title=Text(f"DORA metrics of {', '.join(scopes)}", "bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    several = len(scopes) > 1
+    for heading in [*(["scope"] if several else []), "day"]:
+        table.add_column(heading, no_wrap=True)
+    for heading in ("deploys", "changes", "lead p50", "lead p90", "failed", "recovery", "rework"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("trust", no_wrap=True)
     quiet = [line for line in lines if line["trust"] == "proven" and not line["deployment_frequency"]]
     for line in lines:
-        if line in quiet:
+        if line["trust"] == "proven" and not line["deployment_frequency"]:
             continue
         table.add_row(
-            Text(line["scope"]), line["day"], number(line["deployment_frequency"]), number(line["changes_shipped"]),
+            *([Text(line["scope"])] if several else []), line["day"],
+            number(line["deployment_frequency"]), number(line["changes_shipped"]),
             duration(line["change_lead_time_median_seconds"]), duration(line["change_lead_time_p90_seconds"]),
             percent(line["change_fail_rate_revert_ever"]),
             duration(line["failed_deployment_recovery_time_median_seconds"]), percent(line["deployment_rework_rate"]),
@@ -90,11 +104,10 @@ def print_table(lines: Sequence[dict[str, Any]], console: Console) -> None:
         )  # fmt: skip
     console.print(table)
     if quiet:
-        console.print(f"{len(quiet)} more days without a deployment, each proven.")
-    for reason in sorted(
-        {reason for line in lines if line["trust"] != "proven" for reason in line["reasons"].values()}
-    ):
-        console.print(f"not known: {reason}", markup=False)
+        console.print(f"{len(quiet):,} more days without a deployment, each proven.")
+    reasons = Counter(reason for line in lines if line["trust"] != "proven" for reason in set(line["reasons"].values()))
+    for reason, days in reasons.most_common(REASONS):
+        console.print(f"not known on {days:,} days: {reason}", markup=False)
 
 
 def trust(line: dict[str, Any]) -> Text:

@@ -53,12 +53,12 @@ def run(start: date, end: date, *, workers: int, console: Console) -> Outcome:
 
 
 def _build(task: luigi.Task, workers: int, scheduler: str | None) -> Any:
-    config = luigi.configuration.get_config()
+    config = luigi.configuration.get_config()  # type: ignore[no-untyped-call]
     if not config.has_option("worker", "wait_interval"):
         config.set("worker", "wait_interval", WAIT_SECONDS)
     config.set("core", "no_configure_logging", "true")  # the command line has said how to log
     where: dict[str, Any] = {"scheduler_url": scheduler} if scheduler else {"local_scheduler": True}
-    return luigi.build([task], workers=workers, detailed_summary=True, no_lock=True, **where)
+    return luigi.build([task], workers=workers, detailed_summary=True, no_lock=True, **where)  # type: ignore[no-untyped-call]
 
 
 def _notes(context: Context) -> list[str]:

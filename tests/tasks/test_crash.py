@@ -74,7 +74,7 @@ def interrupt_at(number: int, mode: Mode) -> None:
         setattr(Collection, name, wrapped(getattr(Collection, name), name))
 
 
-def states(database: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:
+def states(database: str, folder: Path) -> tuple[dict[Any, Any], dict[Any, Any], bytes]:
     """Gold before and after the new data, and all of Silver and Gold after it, as an undisturbed run makes them."""
     context = fresh(database)
     run_all(context, write(folder, [OLD]), RANGE)
