@@ -137,29 +137,41 @@ def _take(context: Context, claim: Claim, parts: Iterable[Item | Rejected | Swep
 
 def _store(context: Context, batch: Iterable[Item], seen: _Batch) -> None:
     """Add the items that are not there yet, and set aside what BSON cannot hold."""
-    documents: dict[str, dict[str, RawBSONDocument]] = defaultdict(dict)
+    by_dataset: dict[str, dict[str, Item]] = defaultdict(dict)
     for item in batch:
-        dataset = catalog.bronze(item.source, item.stream)
         try:
-            document, key = _document(item, context.now)
-        except (BSONError, OverflowError, ValueError, TypeError, RecursionError) as error:
-            reason = f"MongoDB cannot hold it: {type(error).__name__}: {str(error)[:200]}"
-            raw = repr(item.payload).encode("utf-8", "backslashreplace")
-            seen.rejected.append(Rejected(item.place, reason, raw, item.origin, item.stream, item.updated_on))
-            continue
-        documents[dataset][key] = document
-        seen.items += 1
-        seen.touched[item.source, item.origin, item.stream].add(item.updated_on.date())
-    for dataset, rows in documents.items():
+            by_dataset[catalog.bronze(item.source, item.stream)][_key(item)] = item
+        except (ValueError, TypeError, RecursionError) as error:
+            seen.rejected.append(_unfit(item, error))
+    for dataset, items in by_dataset.items():
         context.bronze_collection(dataset)
         collection = context.db[dataset]
-        there = {row["_id"] for row in collection.find({"_id": {"$in": list(rows)}}, {"_id": 1})}
-        insert_new(collection, [row for key, row in rows.items() if key not in there])
+        there = {row["_id"] for row in collection.find({"_id": {"$in": list(items)}}, {"_id": 1})}
+        fresh = []
+        for key, item in items.items():
+            try:
+                if key not in there:
+                    fresh.append(_document(item, key, context.now))
+            except (BSONError, OverflowError, ValueError, TypeError, RecursionError) as error:
+                seen.rejected.append(_unfit(item, error))
+            else:
+                seen.items += 1
+                seen.touched[item.source, item.origin, item.stream].add(item.updated_on.date())
+        insert_new(collection, fresh)
 
 
-def _document(item: Item, now: datetime) -> tuple[RawBSONDocument, str]:
-    content = [item.source, item.stream, item.origin, item.id, item.updated_on, item.deleted, item.payload]
-    key = schema.digest(content)
+def _unfit(item: Item, error: Exception) -> Rejected:
+    """An item that MongoDB cannot hold, as text that it can."""
+    reason = f"MongoDB cannot hold it: {type(error).__name__}: {str(error)[:200]}"
+    raw = repr(item.payload).encode("utf-8", "backslashreplace")
+    return Rejected(item.place, reason, raw, item.origin, item.stream, item.updated_on)
+
+
+def _key(item: Item) -> str:
+    return schema.digest([item.source, item.stream, item.origin, item.id, item.updated_on, item.deleted, item.payload])
+
+
+def _document(item: Item, key: str, now: datetime) -> RawBSONDocument:
     document = {
         "_id": key,
         "source": item.source,
@@ -176,7 +188,7 @@ def _document(item: Item, now: datetime) -> tuple[RawBSONDocument, str]:
     if len(encoded) > RAW_LIMIT:
         message = f"{len(encoded)} bytes are more than a document may have"
         raise ValueError(message)
-    return RawBSONDocument(encoded), key
+    return RawBSONDocument(encoded)
 
 
 def _set_aside(context: Context, claim: Claim, seen: _Batch) -> None:
@@ -235,13 +247,15 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     wanted = asked if unchanged else asked | touched | known.keys()
     contents = dict(_contents(context, dataset, coverage.origin, touched))
     nowhere = [one for one in rejected if one[0] in (None, coverage.origin) and None in one[1:]]
+    whole = not (rejected or coverage.problem)
     publications = []
     for day in sorted(wanted):
         before = known.get(day, {})
-        if unchanged and before.get("proof", {}).get("state") == Proof.PROVEN:
-            continue
         content, rows = contents.get(day, (before.get("content", ""), before.get("rows", 0)))
         start = schema.start_of(day)
+        settled = content == before.get("content") and before["proof"]["state"] == Proof.PROVEN
+        if settled and whole and coverage.start <= start and start + schema.DAY <= coverage.end:
+            continue  # nothing came, and nothing has become doubtful
         receipt = Receipt(
             sweep=claim.partition.scope,
             start=start,

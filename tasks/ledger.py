@@ -5,6 +5,7 @@ succeeds only for the fence that was claimed last, so that a worker which lost i
 it wakes up. Times are the server's.
 """
 
+import hashlib
 import os
 import secrets
 import socket
@@ -209,6 +210,19 @@ class Ledger:
                 batch_size=5000,
             )
         )
+
+    def hash_of_all(self, dataset: str, scope: str, fields: Iterable[str]) -> str:
+        """A hash over `fields` of all windows of (dataset, scope), made from the server's bytes undecoded."""
+        batches = self._ledger.find_raw_batches(
+            {"dataset": dataset, "scope": scope, "window": {"$type": "date"}},
+            {"_id": 0, "window": 1, **dict.fromkeys(fields, 1)},
+            sort=[("window", 1)],
+            batch_size=5000,
+        )
+        seen = hashlib.sha256()
+        for batch in batches:
+            seen.update(cast("bytes", batch))
+        return seen.hexdigest()[:32]
 
     def count_proven(self, dataset: str, scope: str, days: tuple[date, date]) -> int:
         """How many windows of [first, last) have a receipt that proves them."""

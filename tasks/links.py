@@ -6,7 +6,6 @@ of each day counts, through a manifest per year. So publishing is one compare-an
 revision, and nothing downstream of them moves.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -49,13 +48,16 @@ def rows_key(scope: str, day: date, revision: str) -> str:
 
 def _inputs(context: Context, scope: str) -> dict[str, str]:
     """The revision of all entities of `scope`, by dataset."""
-    revisions = {}
-    for dataset in ENTITIES:
-        seen = hashlib.sha256()
-        for document in context.ledger.windows(dataset.name, scope, ("revision",)):
-            seen.update(f"{document['window']:%Y-%m-%d}@{document.get('revision')};".encode())
-        revisions[dataset.name] = seen.hexdigest()[:32]
-    return revisions
+    return {dataset.name: context.ledger.hash_of_all(dataset.name, scope, ["revision"]) for dataset in ENTITIES}
+
+
+def _writers(context: Context, scope: str) -> list[str]:
+    """Who has claimed what so far: equal before and after means that nobody wrote in between.
+
+    A fold begins by raising its window's fence.
+    """
+    fields = ["fence", "owner", "revision"]
+    return [context.ledger.hash_of_all(dataset.name, scope, fields) for dataset in ENTITIES]
 
 
 class _Settled(NamedTuple):
@@ -63,21 +65,19 @@ class _Settled(NamedTuple):
 
     inputs: dict[str, str]
     proofs: dict[date, dict[str, Any]]
-    fences: list[int]
-    """Equal before and after means that nobody wrote in between: a fold begins by raising the fence."""
+    writers: list[str]
 
 
 def _settled(context: Context, scope: str) -> _Settled:
     """Raises NotSettledError if a window is being folded, or was left half folded."""
+    writers = _writers(context, scope)
     proofs: dict[date, dict[str, Any]] = defaultdict(dict)
-    fences = []
     for dataset in ENTITIES:
-        for document in context.ledger.windows(dataset.name, scope, ("fence", "owner", "revision", "proof")):
+        for document in context.ledger.windows(dataset.name, scope, ("owner", "revision", "proof")):
             if document.get("owner") or "revision" not in document:
                 raise NotSettledError(scope)
-            fences.append(document["fence"])
             proofs[document["window"].date()][_STREAM_OF[dataset.name]] = document["proof"]
-    return _Settled(_inputs(context, scope), proofs, fences)
+    return _Settled(_inputs(context, scope), proofs, writers)
 
 
 def is_stale(context: Context, scope: str) -> str | None:
@@ -98,10 +98,11 @@ def link(context: Context, scope: str) -> None:
     partition = Partition(DELIVERIES.name, scope)
     claim = context.wait_for(partition)
     try:
-        if is_stale(context, scope) is None:  # somebody else did it while we waited
+        before = _settled(context, scope)
+        head = context.ledger.find(partition)
+        if head.get("inputs") == before.inputs and head["code_version"] == code():  # somebody did it while we waited
             context.ledger.release([claim])
             return
-        before = _settled(context, scope)
         proofs = before.proofs
         rows = {date.fromordinal(EPOCH + day): rows for day, rows in _deliver(context, scope) if _is_date(day)}
         context.ledger.renew([claim])
@@ -116,7 +117,7 @@ def link(context: Context, scope: str) -> None:
                 key = rows_key(scope, day, revision)
                 fresh += [{"_id": f"{key}|{n}", "partition": key, **row} for n, row in enumerate(rows.get(day, []))]
         _stage(context, scope, fresh, days)
-        if _settled(context, scope) != before:
+        if _writers(context, scope) != before.writers:
             raise NotSettledError(scope)
         years = {year: schema.digest(content) for year, content in days.items()}
         total = sum(len(rows) for rows in rows.values())

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from typing import Final
 
 from config import schema
 from config.catalog import DELIVERIES, DORA_DAILY
@@ -12,6 +13,8 @@ from tasks.context import Context
 from tasks.ledger import Partition, Publication, insert_new
 from tasks.transforms import code_version, gold
 from tasks.transforms.gold import Spine
+
+MISSING: Final = "missing"
 
 
 @lru_cache(maxsize=1)
@@ -47,7 +50,7 @@ def stale(context: Context, scope: str, days: tuple[date, date], *, missing: boo
 
 def _why(document: schema.Document | None, linked: links.Day) -> str | None:
     if document is None or "inputs" not in document:
-        return "missing"
+        return MISSING
     if document["inputs"] != {DELIVERIES.name: linked.revision}:
         return "its deliveries have changed"
     if document["code_version"] != code():

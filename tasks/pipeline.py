@@ -191,14 +191,13 @@ class Unit(_Task):
         scopes = bronze.scopes(self.context, _source(self.source), self.unit)
         for step, layer in enumerate((self._folds, self._links, self._metrics)):
             name = layer.__name__.strip("_")
-            if (
-                self._finished(f"{self.task_id}/{name}") is not None
-            ):  # Luigi runs this again from the top after each wait
-                continue
+            if self._finished(f"{self.task_id}/{name}") is not None:
+                continue  # Luigi runs this from the top again, once what was asked for is done
             self._say(f"{len(scopes)} scopes: {name}", step / 3)
-            if wanted := [task for scope in scopes for task in layer(scope)]:
+            wanted = [task for scope in scopes for task in layer(scope)]
+            self._finish(f"{self.task_id}/{name}", {"tasks": len(wanted)})
+            if wanted:
                 yield wanted
-            self._finish(f"{self.task_id}/{name}", {})
         if error := sweep.error():
             raise UnitFailedError(error)
         self._finish(self.task_id, {"scopes": len(scopes)})
@@ -211,12 +210,12 @@ class Unit(_Task):
         return [self._clone(Link, scope=scope)] if links.is_stale(self.context, scope) else []
 
     def _metrics(self, scope: str) -> list[luigi.Task]:
-        asked = metrics.stale(self.context, scope, _half_open(self.start, self.end))
-        known = {window.day for window in asked}
-        others = [w.day for w in metrics.stale(self.context, scope, EVER, missing=False) if w.day not in known]
+        stale = metrics.stale(self.context, scope, EVER)
+        asked = [window.day for window in stale if self.start <= window.day <= self.end]
+        others = [w.day for w in stale if not self.start <= w.day <= self.end and w.why != metrics.MISSING]
         return [
             self._clone(Metrics, scope=scope, start=days[0], end=days[1], repair=repair)
-            for repair, wanted in ((False, sorted(known)), (True, others))
+            for repair, wanted in ((False, asked), (True, others))
             for days in self._pieces(wanted)
         ]
 

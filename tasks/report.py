@@ -9,7 +9,6 @@ from datetime import date
 from importlib.metadata import version
 from typing import Any, Final, TextIO
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -80,7 +79,8 @@ def print_table(lines: Sequence[dict[str, Any]], console: Console) -> None:
     table = Table(
         title=Text(f"DORA metrics of {', '.join(scopes)}", "bold"),
         title_justify="left",
-        box=box.SIMPLE_HEAD,
+        box=None,
+        header_style="bold underline",
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )

@@ -1,0 +1,135 @@
+"""Configuration: one reader, and every mistake names its key and its file."""
+
+from pathlib import Path
+
+import pytest
+
+from config import settings
+from config.settings import ConfigError, Git, Replay
+
+GOOD = """
+[mongo]
+uri = "mongodb://user:hunter2@db/?replicaSet=rs0"
+[[sources]]
+name = "history"
+type = "replay"
+paths = ["data/*.jsonl.gz", "/srv/more.jsonl"]
+[[sources]]
+name = "code"
+type = "git"
+repositories = [{ origin = "acme/api", url = "here.git" }, { origin = "acme/web", url = "https://host/web.git" }]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("TOUCHSTONE_MONGO_URI", "TOUCHSTONE_MONGO_DATABASE", "TOUCHSTONE_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    settings.load.cache_clear()
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "touchstone.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It must not matter from where a command is started; URLs and absolute paths stay as they are."""
+    (tmp_path / "here.git").mkdir()
+    monkeypatch.setenv("TOUCHSTONE_CONFIG", str(written(tmp_path, GOOD)))
+    monkeypatch.chdir("/")
+    loaded = settings.load()
+    history, code = loaded.sources
+    assert isinstance(history, Replay)
+    assert isinstance(code, Git)
+    assert history.paths == (str(tmp_path / "data/*.jsonl.gz"), "/srv/more.jsonl")
+    assert [repository.url for repository in code.repositories] == [str(tmp_path / "here.git"), "https://host/web.git"]
+    assert loaded.state == tmp_path / ".touchstone"
+
+
+def test_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, GOOD)
+    monkeypatch.setenv("TOUCHSTONE_MONGO_DATABASE", "other")
+    monkeypatch.setenv("TOUCHSTONE_PIPELINE_CHUNK_WINDOWS", "7")
+    monkeypatch.setenv("TOUCHSTONE_PIPELINE_LEASE_SECONDS", "1.5")
+    loaded = settings.load()
+    assert (loaded.mongo.database, loaded.pipeline.chunk_windows, loaded.pipeline.lease_seconds) == ("other", 7, 1.5)
+    assert loaded.mongo.uri
+    assert "hunter2" in loaded.mongo.uri.get_secret_value()
+
+
+def test_without_a_file_there_are_defaults() -> None:
+    loaded = settings.load()
+    assert loaded.mongo.uri is None
+    assert loaded.sources == ()
+    assert loaded.config_file is None
+
+
+def test_secrets_do_not_show(tmp_path: Path) -> None:
+    """Neither in what is printed of the settings, nor in the message about a mistake beside them."""
+    written(tmp_path, GOOD)
+    assert "hunter2" not in repr(settings.load())
+    settings.load.cache_clear()
+    written(tmp_path, GOOD.replace('[mongo]\nuri = "', '[mongo]\nurl = "'))
+    with pytest.raises(ConfigError) as caught:
+        settings.load()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "what"),
+    [
+        ("[mongo]\nurl = 'x'\n", "mongo.url", "unknown key"),
+        ("[mango]\nuri = 'x'\n", "mango", "unknown key"),
+        ("[pipeline]\nchunk_windows = 'many'\n", "pipeline.chunk_windows", "integer"),
+        ("[pipeline]\nchunk_windows = 0\n", "pipeline.chunk_windows", "greater"),
+        ("[mongo]\ndatabase = 'a/b'\n", "mongo.database", "match"),
+        ("[[sources]]\nname = 'x'\ntype = 'svn'\n", "sources.0", "svn"),
+        ("[[sources]]\nname = 'x'\ntype = 'replay'\n", "sources.0.paths", "required"),
+        ("[[sources]]\nname = 'x'\ntype = 'replay'\npaths = []\n", "sources.0.paths", "at least 1"),
+        (
+            "[[sources]]\nname='x'\ntype='git'\nrepositories=[{origin='a', url='b', branch='c'}]\n",
+            "sources.0.repositories.0.branch",
+            "unknown key",
+        ),
+        (
+            "[[sources]]\nname='x'\ntype='replay'\npaths=['a']\n[[sources]]\nname='x'\ntype='replay'\npaths=['b']\n",
+            "",
+            "two sources are named 'x'",
+        ),
+        ("[mongo\n", "", "not valid TOML"),
+    ],
+)
+def test_a_mistake_names_key_and_file(tmp_path: Path, text: str, key: str, what: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        settings.load()
+    message = str(caught.value)
+    assert str(path) in message
+    assert key in message
+    assert what in message
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHSTONE_CONFIG", str(tmp_path / "nowhere.toml"))
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: no such file"):
+        settings.load()
+
+
+def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOUCHSTONE_PIPELINE_CHUNK_WINDOWS", "many")
+    with pytest.raises(ConfigError, match="TOUCHSTONE_PIPELINE_CHUNK_WINDOWS"):
+        settings.load()
+
+
+def test_the_example_is_valid_and_names_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the example shows can be used as it is, and nothing that exists is missing from it."""
+    text = settings.EXAMPLE.read_text(encoding="utf-8")
+    path = written(tmp_path, text)
+    monkeypatch.setenv("TOUCHSTONE_CONFIG", str(path))
+    assert [source.name for source in settings.load().sources] == ["code"]
+    for section in ("mongo", "privacy", "pipeline", "scheduler"):
+        for key in type(getattr(settings.load(), section)).model_fields:
+            assert f"{key} =" in text, f"[{section}] {key} is not in the example"

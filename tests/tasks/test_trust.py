@@ -1,0 +1,194 @@
+"""No zero without proof: what is not known is null with a reason, and the rest stays."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from config import schema
+from tasks.context import Context
+from tasks.sources.contract import Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept, instant
+from tasks.sources.replay import ReplaySource
+from tests.harness import NOW, commit, gold, make_context, run_all, tag
+
+FIRST = date(2024, 1, 1)
+RANGE = (FIRST, FIRST + timedelta(days=6))
+Recorded = Callable[..., ReplaySource]
+EVENTS = [
+    commit("a", "", 0.1),
+    commit("b", "a", 2.1),
+    commit("end", "b", 5.9),
+    tag("v1", "a", 0.5),
+    tag("v2", "b", 2.5),
+]
+
+
+def day(context: Context, number: int) -> dict[str, Any]:
+    return gold(context)["acme/api", FIRST + timedelta(days=number)]
+
+
+def test_a_quiet_day_is_a_proven_zero(context: Context, recorded: Recorded) -> None:
+    run_all(context, recorded(EVENTS), RANGE)
+    quiet = day(context, 1)
+    assert (quiet["trust"], quiet["deployment_frequency"], quiet["changes_shipped"]) == ("proven", 0, 0)
+    assert quiet["change_lead_time_median_seconds"] is None
+    assert quiet["change_fail_rate_revert_ever"] is None
+    assert quiet["reasons"] == {}
+
+
+def test_days_beyond_the_recording_are_unknown_not_zero(context: Context, recorded: Recorded) -> None:
+    run_all(context, recorded(EVENTS), (FIRST - timedelta(days=1), RANGE[1] + timedelta(days=1)))
+    for number, reason in ((-1, "recorded history begins"), (6, "recorded history ends")):
+        beyond = day(context, number)
+        assert (beyond["trust"], beyond["deployment_frequency"], beyond["changes_shipped"]) == ("unknown", None, None)
+        assert reason in beyond["reasons"]["deployment_frequency"]
+    assert day(context, 5)["trust"] == "proven"
+
+
+def test_a_torn_tag_makes_its_own_day_unknown_and_no_other(context: Context, recorded: Recorded) -> None:
+    """The day that lost a deployment must not show one less; mended, it is as if nothing had been."""
+    torn = [*EVENTS[:-1], json.dumps(EVENTS[-1])[:-25]]
+    run_all(context, recorded(torn), RANGE)
+    assert (day(context, 2)["trust"], day(context, 2)["deployment_frequency"]) == ("unknown", None)
+    assert {number: day(context, number)["trust"] for number in (0, 1, 3, 4, 5)} == dict.fromkeys(
+        (0, 1, 3, 4, 5), "proven"
+    )
+    assert context.db[schema.QUARANTINE].count_documents({}) == 1
+
+    run_all(context, recorded(EVENTS), RANGE)
+    assert (day(context, 2)["trust"], day(context, 2)["deployment_frequency"]) == ("proven", 1)
+    assert context.db[schema.QUARANTINE].count_documents({}) == 0
+
+
+def test_garbage_that_could_be_anything_makes_zeros_doubtful_and_keeps_counts(
+    context: Context, recorded: Recorded
+) -> None:
+    """A count that was seen is a lower bound and stays, as partial; a zero means nothing any more."""
+    run_all(context, recorded([*EVENTS, "garbage"]), RANGE)
+    assert (day(context, 2)["trust"], day(context, 2)["deployment_frequency"]) == ("partial", 1)
+    assert day(context, 2)["change_lead_time_median_seconds"] == pytest.approx(0.4 * 86_400, abs=1)
+    assert (day(context, 1)["trust"], day(context, 1)["deployment_frequency"]) == ("partial", None)
+    assert "could not be read" in day(context, 1)["reasons"]["deployment_frequency"]
+    assert 0 < day(context, 1)["coverage"] < 1
+
+
+def test_a_hole_in_history_makes_lead_times_unknown(context: Context, recorded: Recorded) -> None:
+    """The deployment is known, what it shipped is not: some commit behind it was never seen."""
+    run_all(context, recorded([event for event in EVENTS if event is not EVENTS[0]]), RANGE)
+    assert day(context, 2)["deployment_frequency"] == 1
+    assert (day(context, 2)["trust"], day(context, 2)["changes_shipped"]) == ("partial", None)
+    assert "not whole" in day(context, 2)["reasons"]["change_lead_time_median_seconds"]
+
+
+def test_an_item_of_another_shape_is_set_aside_and_its_day_is_doubtful(context: Context, recorded: Recorded) -> None:
+    broken = tag("v3", "b", 3.5) | {"target": 17}
+    run_all(context, recorded([*EVENTS, broken]), RANGE)
+    assert (day(context, 3)["trust"], day(context, 3)["deployment_frequency"]) == ("unknown", None)
+    assert day(context, 2)["trust"] == "proven"
+    (aside,) = context.db[schema.QUARANTINE].find()
+    assert (aside["path"], aside["value"], aside["item"]["payload"]) == ("target", 17, broken)
+
+
+def test_what_mongodb_cannot_hold_is_kept_as_bytes(context: Context, recorded: Recorded) -> None:
+    """Too large an integer, a lone surrogate: counted, kept, and the rest goes on."""
+    big = commit("big", "", 3.5) | {"extra": 2**70}
+    lone = commit("lone", "", 3.6) | {"subject": "\ud800"}
+    run_all(context, recorded([*EVENTS, big, lone]), RANGE)
+    aside = list(context.db[schema.QUARANTINE].find(sort=[("place", 1)]))
+    assert [one["place"] for one in aside] == ["events.jsonl:6", "events.jsonl:7"]
+    assert all("MongoDB cannot hold it" in one["reason"] for one in aside)
+    assert str(2**70).encode() in aside[0]["raw"]
+    assert day(context, 3)["change_lead_time_median_seconds"] is None
+    assert day(context, 2)["trust"] == "proven"
+
+
+class Scripted:
+    """A source that does as told."""
+
+    name = "scripted"
+
+    def __init__(self, items: Sequence[Item], *, until: datetime, fails: str | None = None) -> None:
+        self.items, self.until, self.fails = items, until, fails
+
+    def units(self) -> Sequence[str]:
+        return ("all",)
+
+    def feeds(self, unit: str) -> Sequence[Feed]:  # noqa: ARG002 - the contract's
+        return (("git", "acme/api", ("commits", "reverts", "tags")),)
+
+    def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Item | Rejected | Swept]:  # noqa: ARG002
+        yield from self.items
+        if self.fails is not None:
+            raise SourceError(self.fails)
+        coverage = Coverage("git", "acme/api", ("commits", "reverts", "tags"), self.until)
+        yield Swept({"until": self.until}, (coverage,))
+
+
+def items() -> list[Item]:
+    return [
+        Item("git", "commits" if e["type"] == "commit" else "tags", "acme/api", e.get("sha") or e["name"],
+             instant(e.get("commit_ts") or e["tag_ts"]), e)
+        for e in EVENTS
+    ]  # fmt: skip
+
+
+def test_a_failed_sweep_gives_reasons_and_leaves_what_was_known(context: Context) -> None:
+    """Days seen before stay proven; the new day is unknown, with the source's own words; then it recovers."""
+    end = schema.start_of(RANGE[1])
+    run_all(context, Scripted(items(), until=end), RANGE)
+    before = gold(context)
+    longer = (FIRST, RANGE[1] + timedelta(days=1))
+    assert (
+        run_all(context, Scripted([], until=end, fails="page 3 of 7 answered 502"), longer)
+        == "page 3 of 7 answered 502"
+    )
+    assert {key: row for key, row in gold(context).items() if key in before} == before
+    new = day(context, 6)
+    assert (new["trust"], new["deployment_frequency"]) == ("unknown", None)
+    assert "page 3 of 7 answered 502" in new["reasons"]["deployment_frequency"]
+    run_all(context, Scripted([], until=end + timedelta(days=1)), longer)
+    assert (day(context, 6)["trust"], day(context, 6)["deployment_frequency"]) == ("proven", 0)
+
+
+def test_a_source_that_never_worked_is_unknown_from_the_first_run(context: Context) -> None:
+    run_all(context, Scripted([], until=NOW, fails="no route to host"), RANGE)
+    assert {row["trust"] for row in gold(context).values()} == {"unknown"}
+    assert len(gold(context)) == 6
+
+
+def test_a_sweep_that_stops_without_its_last_word_proves_nothing(context: Context) -> None:
+    """A generator that simply ends is a truncated extraction, not a complete one."""
+
+    class Truncated(Scripted):
+        def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Item | Rejected | Swept]:
+            yield from list(super().sweep(unit, cursor, now))[:-1]
+
+    error = run_all(context, Truncated(items(), until=NOW), RANGE)
+    assert error
+    assert "without saying what it covered" in error
+    assert {row["trust"] for row in gold(context).values()} == {"unknown"}
+
+
+def test_the_open_window_grows_with_the_day_and_closes(database: str) -> None:  # noqa: ARG001 - names the database
+    """Today is partial, its zero is null; refreshed as often as one likes; proven once the day is over."""
+    start = schema.start_of(RANGE[1] - timedelta(days=1))  # the day of EVENTS[2]
+    expected = [(6, "partial", 0.25), (18, "partial", 0.75), (18, "partial", 0.75), (30, "proven", 1.0)]
+    for hours, trust, coverage in expected:
+        now = start + timedelta(hours=hours)
+        run_all(make_context(now), Scripted(items(), until=now), RANGE)
+        today = day(make_context(), 5)
+        assert (today["trust"], today["coverage"]) == (trust, coverage)
+        assert today["deployment_frequency"] == (0 if trust == "proven" else None)
+
+
+def test_tombstones_and_returns_follow_the_newest_version(context: Context) -> None:
+    """A deleted tag's day loses it, an older copy that arrives late does not bring it back, a newer one does."""
+    end = schema.start_of(RANGE[1])
+    (v2,) = [item for item in items() if item.id == "v2"]
+    gone = Item("git", "tags", "acme/api", "v2", instant(EVENTS[2]["commit_ts"]), {"deleted": True}, deleted=True)
+    back = Item("git", "tags", "acme/api", "v2", gone.updated_on + timedelta(seconds=1), v2.payload)
+    for part, count in (([gone], 0), ([v2], 0), ([back], 1), ([gone, v2], 1)):
+        run_all(context, Scripted([*items()[:-1], *part], until=end), RANGE)
+        assert day(context, 2)["deployment_frequency"] == count
