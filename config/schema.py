@@ -77,7 +77,7 @@ GOLD_VIEW: Final[list[Document]] = [
     {"$lookup": {"from": GOLD_ROWS, "localField": "row_id", "foreignField": "_id", "as": "row"}},
     {"$unwind": "$row"},
     {"$replaceRoot": {"newRoot": "$row"}},
-    {"$unset": ["_id", "staged_at"]},
+    {"$unset": ["_id", "doomed_at"]},
 ]
 """Follows the ledger's pointer, so that a reader who knows nothing of ledgers sees whole published partitions only."""
 
@@ -104,6 +104,16 @@ def ensure_bronze(db: Db, dataset: str) -> None:
 def start_of(day: date) -> datetime:
     """The start of the window `day`: midnight UTC."""
     return datetime.combine(day, time(), UTC)
+
+
+def delivery_key(scope: str, day: str, revision: str) -> str:
+    """Under which `partition` the delivery rows of a day's revision are kept."""
+    return f"{scope}|{day}@{revision}"
+
+
+def manifest_key(scope: str, year: str, revision: str) -> str:
+    """The `_id` of the manifest of a year."""
+    return f"{scope}|{year}@{revision}"
 
 
 def canonical(value: Any) -> bytes:

@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from config import schema
 from config.catalog import CHANGES, DELIVERIES, DEPLOYMENTS, ENTITIES, FAILURES
+from tasks import revisions
 from tasks.context import Context
-from tasks.ledger import Partition, Publication, insert_new
+from tasks.ledger import Partition, Publication
 from tasks.transforms import code_version, deliveries
 from tasks.transforms.deliveries import Deployment, Failure, History
 
@@ -39,11 +40,6 @@ class Day(NamedTuple):
 def code() -> str:
     """The version of the code that makes links."""
     return code_version(deliveries)
-
-
-def rows_key(scope: str, day: date, revision: str) -> str:
-    """Under which `partition` the rows of a day's revision are kept."""
-    return f"{scope}|{day.isoformat()}@{revision}"
 
 
 def _inputs(context: Context, scope: str) -> dict[str, str]:
@@ -114,7 +110,7 @@ def link(context: Context, scope: str) -> None:
             revision = schema.digest([rows.get(day, []), day_proofs])
             days[str(day.year)][day.isoformat()] = {"revision": revision, "proofs": day_proofs}
             if day not in known or known[day].revision != revision:
-                key = rows_key(scope, day, revision)
+                key = schema.delivery_key(scope, day.isoformat(), revision)
                 fresh += [{"_id": f"{key}|{n}", "partition": key, **row} for n, row in enumerate(rows.get(day, []))]
         _stage(context, scope, fresh, days)
         if _writers(context, scope) != before.writers:
@@ -133,7 +129,7 @@ def manifest(context: Context, scope: str, days: tuple[date, date] | None = None
     """The published revision of each day; of [first, last) if `days` is given."""
     head = context.ledger.find(Partition(DELIVERIES.name, scope))
     years = head.get("years", {})
-    wanted = [_manifest_id(scope, year, key) for year, key in years.items()
+    wanted = [schema.manifest_key(scope, year, key) for year, key in years.items()
               if days is None or days[0].year <= int(year) <= days[1].year]  # fmt: skip
     return {
         date.fromisoformat(day): Day(entry["revision"], entry["proofs"])
@@ -160,17 +156,12 @@ def _deliver(context: Context, scope: str) -> Iterator[tuple[int, list[dict[str,
 
 
 def _stage(context: Context, scope: str, rows: list[schema.Document], days: Mapping[str, Mapping[str, Any]]) -> None:
-    for at in range(0, len(rows), 5000):
-        insert_new(context.db[schema.DELIVERY_ROWS], rows[at : at + 5000])
+    revisions.stage(context.db[schema.DELIVERY_ROWS], rows)
     manifests = []
     for year, content in days.items():
         key = schema.digest(content)
-        manifests.append({"_id": _manifest_id(scope, year, key), "scope": scope, "days": content})
-    insert_new(context.db[schema.MANIFESTS], manifests)
-
-
-def _manifest_id(scope: str, year: str, key: str) -> str:
-    return f"{scope}|{year}@{key}"
+        manifests.append({"_id": schema.manifest_key(scope, year, key), "scope": scope, "days": content})
+    revisions.stage(context.db[schema.MANIFESTS], manifests)
 
 
 def _is_date(day: int) -> bool:

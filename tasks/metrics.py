@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import lru_cache
 from typing import Final
 
 from config import schema
 from config.catalog import DELIVERIES, DORA_DAILY
-from tasks import links
+from tasks import links, revisions
 from tasks.context import Context
-from tasks.ledger import Partition, Publication, insert_new
+from tasks.ledger import Partition, Publication
 from tasks.transforms import code_version, gold
 from tasks.transforms.gold import Spine
 
@@ -68,17 +68,16 @@ def compute(context: Context, scope: str, windows: Sequence[Stale]) -> int:
         spine = [_spine(scope, by_partition[claim.partition]) for claim in claims]
         documents = {row["day"].date(): row for row in context.db.aggregate(gold.pipeline(spine), allowDiskUse=True)}
         staged, publications = [], []
-        now = datetime.now(UTC)
         for claim in claims:
             window = by_partition[claim.partition]
             document = documents[window.day]
             revision = schema.digest(document)
             row_id = f"{claim.partition.key}@{revision}"
-            staged.append({"_id": row_id, "staged_at": now, **document})
+            staged.append({"_id": row_id, **document})
             extra = {"row_id": row_id, "trust": document["trust"], "reasons": document["reasons"]}
             publication = Publication(revision, {DELIVERIES.name: window.links.revision}, code(), 1, extra)
             publications.append((claim, publication))
-        _stage(context, staged, now)
+        revisions.stage(context.db[schema.GOLD_ROWS], staged)
         lost = context.ledger.publish(publications)
     except BaseException:
         context.ledger.release(claims)
@@ -90,17 +89,10 @@ def compute(context: Context, scope: str, windows: Sequence[Stale]) -> int:
 def _spine(scope: str, window: Stale) -> Spine:
     proofs = window.links.proofs
     return {
-        "partition": links.rows_key(scope, window.day, window.links.revision),
+        "partition": schema.delivery_key(scope, window.day.isoformat(), window.links.revision),
         "scope": scope,
         "day": schema.start_of(window.day),
         "changes": proofs["changes"],
         "deployments": proofs["deployments"],
         "failures": proofs["failures"],
     }
-
-
-def _stage(context: Context, rows: Sequence[schema.Document], now: datetime) -> None:
-    """Put `rows` beside the published ones, visible to nobody; one that is there already is kept from collection."""
-    collection = context.db[schema.GOLD_ROWS]
-    if insert_new(collection, rows) < len(rows):
-        collection.update_many({"_id": {"$in": [row["_id"] for row in rows]}}, {"$set": {"staged_at": now}})

@@ -21,7 +21,7 @@ from pymongo.errors import PyMongoError
 
 from config import mongo, schema, settings
 from config.catalog import ENTITIES
-from tasks import bronze, entities, links, metrics, settle, survey
+from tasks import bronze, entities, links, metrics, revisions, settle, survey
 from tasks.context import Context
 from tasks.sources import registry
 from tasks.sources.contract import Source
@@ -256,6 +256,7 @@ class _Run(_Task):
         """Look once more, from outside, whether all that was asked for is there."""
         if gaps := survey.gaps(self.context, _half_open(*self.days())):
             raise UnitFailedError(f"{len(gaps)} days are not complete, e.g. {gaps[0].key}: try again")
+        revisions.collect(self.context)
         self._finish(self.task_id, {})
 
 

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any, Final, NamedTuple
@@ -51,7 +52,6 @@ _NO_NOTE: Final[Mapping[str, Any]] = {
     "observed": -1,
     "sweeps": -1,
     "reader": "",
-    "tips": [],
     "left": [],
     "tags": {},  # name: object, ahead
     "stirred": [],  # those that had been yielded before
@@ -142,6 +142,8 @@ class _Plan(NamedTuple):
     anew: bool
     """All that is in it, not only what entered it."""
     old_list: Path | None
+    entered: set[str]
+    """What a sweep that broke off had already yielded."""
     lost: str | None
 
 
@@ -167,6 +169,7 @@ class _Sweep:
         self.old = old = _NOTHING if cursor is None else cursor
         self.base = f"{old['universe']}:{old['observed']}"
         self.note = note = _noted(lists, self.base)
+        self.entered = lists / f"entered-{hashlib.sha256(self.base.encode()).hexdigest()[:16]}"
         self.shallow = hashlib.sha256("\n".join(refs.shallow).encode()).hexdigest() if refs.shallow else ""
         self.reader = f"{_PAYLOADS}:{'' if key is None else pseudonym(b'which key', key)}"
         self.reread = {old["reader"], note["reader"]} - {"", self.reader} != set()
@@ -228,49 +231,54 @@ class _Sweep:
         )
 
     def _plan(self) -> _Plan:
-        old, shallow = self.old, self.shallow
-        old_list = _find(self.lists, old["universe"])
-        left = self._left_by_git()
-        anew = self.reread or old_list is None or left is None or shallow != old["shallow"]
-        if left is not None and not shallow and not old["shallow"]:
-            return _Plan(left, anew, old_list, old["lost"])
-        # Behind a cut it cannot be seen what descends from what: the list is carried on until there is none.
-        if old_list and not shallow:
-            listed = {sha for sha, *_ in _entries(old_list)}
-            return _Plan(listed.difference(reachable(self.git, self.refs.tips)), anew, old_list, old["lost"])
-        return _Plan(set(), anew, old_list, old["lost"] if old_list or self.first else _LOST)
+        old_list = _find(self.lists, self.old["universe"])
+        suspects = self._unreached()
+        anew = self.reread or old_list is None or suspects is None
+        lost = _LOST if suspects is None and old_list is None and not self.first else self.old["lost"]
+        entered = {sha for sha, *_ in _entries(self.entered)}
+        left = {sha for sha, *_ in _entries(old_list)} if suspects is None else suspects
+        left |= entered
+        if self.shallow:
+            left.clear()  # behind the cut nothing can be told; the list is carried on until there is none
+        elif left:
+            # Where a child is dated before its parent, git may stop too early and exclude too little, never too much.
+            left.difference_update(reachable(self.git, self.refs.tips))
+        return _Plan(left, anew, old_list, entered, lost)
 
-    def _left_by_git(self) -> set[str] | None:
-        """Return the commits that were reached and are no longer; None if git does not have them all."""
-        tips = [*self.tips, *self.note["tips"]]
-        if missing(self.git, tips):
+    def _unreached(self) -> set[str] | None:
+        """Return at least the commits that the old tips reach and the new ones do not; None if git cannot tell."""
+        if self.shallow or self.old["shallow"] or missing(self.git, self.tips):
             return None
         try:
-            return set(reachable(self.git, tips, self.refs.tips))
+            return set(reachable(self.git, self.tips, self.refs.tips))
         except UnreadableError:
             return None
 
     def _commits(self, plan: _Plan, new_list: IO[str]) -> Iterator[Item]:
         """Yield what left and what entered the universe; write all that is in it to the list."""
-        left, listed = set(plan.left), set[str]()
-        for sha, own, *reverts in _entries(plan.old_list) if plan.old_list else ():
-            if sha in left:
-                left.discard(sha)
+        untold, listed = set(plan.left), set[str]()
+        for sha, own, *reverts in chain(_entries(plan.old_list), _entries(self.entered)):
+            if sha in untold:
+                untold.discard(sha)
                 yield from self._departure(sha, int(own), reverts)
-            elif self.shallow or not plan.anew:
-                new_list.write(_entry(sha, int(own), reverts))
-                listed.update((sha,) if plan.anew else ())
-        for raw in read_commits(self.git, sorted(left)):
+        for raw in read_commits(self.git, sorted(untold)):
             yield from self._departure(raw.sha, _moment(raw.commit_date)[0], _reverted(raw))
+        for sha, own, *reverts in _entries(plan.old_list) if self.shallow or not plan.anew else ():
+            if sha not in plan.left:
+                new_list.write(_entry(sha, int(own), reverts))
+                listed.update((sha,) if self.shallow else ())
         returned = set(self.note["left"]) - plan.left
-        entered = reachable(self.git, self.refs.tips, () if plan.anew else self.tips)
-        for raw in read_commits(self.git, _crossed_off(entered, returned)):
-            yield from self._arrival(raw)
-            if raw.sha not in listed:
-                new_list.write(_entry(raw.sha, _moment(raw.commit_date)[0], _reverted(raw)))
-        if not plan.anew and not self.shallow:
-            for raw in read_commits(self.git, sorted(returned)):
+        arrivals = reachable(self.git, self.refs.tips, () if plan.anew else self.tips)
+        with self.entered.open("a", buffering=1) as entered:
+            for raw in read_commits(self.git, _crossed_off(arrivals, returned)):
+                entry = _entry(raw.sha, _moment(raw.commit_date)[0], _reverted(raw))
+                if raw.sha not in plan.entered:
+                    entered.write(entry)
+                if raw.sha not in listed:
+                    new_list.write(entry)
                 yield from self._arrival(raw)
+        for raw in read_commits(self.git, sorted(returned) if not plan.anew else ()):
+            yield from self._arrival(raw)
 
     def _arrival(self, raw: RawCommit) -> Iterator[Item]:
         back = self._is_back(_abridged(raw.sha))
@@ -361,7 +369,6 @@ class _Sweep:
             "observed": self.observed,
             "sweeps": self.sweeps,
             "reader": self.reader,
-            "tips": sorted({*note["tips"], self.refs.head or "", *(sha for sha, _ in objects.values())} - {""}),
             "left": sorted({*note["left"], *plan.left}),
             "tags": {**note["tags"], **objects},
             "stirred": sorted({*note["stirred"], *(_escaped(change.name) for change in tags if change.back)}),
@@ -369,6 +376,9 @@ class _Sweep:
         with NamedTemporaryFile("w", dir=self.lists, prefix=".", delete=False) as file:
             json.dump(content, file)
         Path(file.name).replace(self.lists / _NOTE)
+        for path in self.lists.glob("entered-*"):
+            if path != self.entered:
+                path.unlink(missing_ok=True)
 
 
 def commit_payload(raw: RawCommit, key: bytes | None) -> dict[str, Any]:
@@ -487,10 +497,11 @@ def _entry(sha: str, own: int, reverts: Iterable[str]) -> str:
     return " ".join((sha, str(own), *reverts)) + "\n"
 
 
-def _entries(a_list: Path) -> Iterator[list[str]]:
-    with a_list.open() as lines:
-        for line in lines:
-            yield line.split()
+def _entries(path: Path | None) -> Iterator[list[str]]:
+    """Yield sha, time and reverts of each commit in a list, if there is one."""
+    if path and path.exists():
+        with path.open() as lines:
+            yield from (line.split() for line in lines if line.endswith("\n"))
 
 
 def _find(lists: Path, name: str) -> Path | None:
