@@ -190,9 +190,9 @@ def demo(
     repo: Annotated[str, typer.Option(envvar="REPO", help="Path or URL of a git repository.")] = ".",
 ) -> None:
     """Compute the DORA metrics of a git repository, this one if none is named, and show them."""
-    from tasks import demonstration  # noqa: PLC0415
+    from tasks.demonstration import show  # noqa: PLC0415
 
-    demonstration.show(repo or ".", out)
+    show(repo or ".", out)
 
 
 def main() -> None:

@@ -1,0 +1,46 @@
+"""The documentation names what there is: commands, options, exit codes, tasks, fields."""
+
+import re
+from pathlib import Path
+
+import typer
+
+from tasks import cli, pipeline
+from tasks.transforms.gold import DEFINITIONS, METRICS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_command_and_option_is_in_the_readme() -> None:
+    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    assert len(commands) > 5
+    for name, command in commands.items():
+        rows = [line for line in README.splitlines() if line.startswith("| `") and f"`{name}" in line]
+        assert rows, f"`{name}` is not in the README's table"
+        for parameter in command.params:
+            long = next((option for option in parameter.opts if option.startswith("--")), None)
+            if long and long != "--help":
+                assert any(long in row for row in rows), f"{name} {long} is not in the README's table"
+
+
+def test_every_exit_code_is_in_the_readme() -> None:
+    for code in (0, cli.FAILED, cli.USAGE, cli.NO_MONGO):
+        assert f"**{code}**" in README
+
+
+def test_every_task_family_is_documented() -> None:
+    text = (ROOT / "docs" / "cron-and-luigid.md").read_text(encoding="utf-8")
+    for family in (pipeline.Sweep, pipeline.Fold, pipeline.Link, pipeline.Metrics, pipeline.Unit, pipeline.Backfill):
+        assert f"`{family.__name__}`" in text
+
+
+def test_every_file_that_the_documents_name_is_there() -> None:
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} points at {target}"
+
+
+def test_every_metric_has_a_definition() -> None:
+    for metric in METRICS:
+        assert any(metric.startswith(name) for name in DEFINITIONS), metric
