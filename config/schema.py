@@ -118,7 +118,7 @@ def manifest_key(scope: str, year: str, revision: str) -> str:
 
 def canonical(value: Any) -> bytes:
     """`value` as JSON bytes that are equal for equal values; bytes and dates are allowed inside."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=_plain).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def digest(value: Any) -> str:
@@ -133,6 +133,9 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     message = f"{type(value).__name__} has no canonical form"
     raise TypeError(message)
+
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain)
 
 
 def _declared() -> list[Any]:

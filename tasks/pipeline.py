@@ -132,8 +132,10 @@ class Fold(_Task):
 
     def run(self) -> None:
         """Fold."""
-        for dataset in ENTITIES:
+        for step, dataset in enumerate(ENTITIES):
+            self._say(dataset.name, step / len(ENTITIES))
             settle.entities_of(self.context, dataset, self.scope, _half_open(self.start, self.end))
+        self._say(f"{len(ENTITIES)} datasets folded")
 
 
 class Link(_Task):
@@ -148,6 +150,7 @@ class Link(_Task):
     def run(self) -> None:
         """Link."""
         settle.links_of(self.context, self.scope, ENTITIES)
+        self._say("deliveries published")
 
 
 class Metrics(_Task):
@@ -167,6 +170,7 @@ class Metrics(_Task):
     def run(self) -> None:
         """Compute and publish."""
         settle.gold_of(self.context, self.scope, _half_open(self.start, self.end), missing=not self.repair)
+        self._say("days published")
 
 
 class Unit(_Task):
