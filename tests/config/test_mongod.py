@@ -18,6 +18,7 @@ import pytest
 from pymongo import MongoClient, WriteConcern
 
 from config import mongod, mongod_launch
+from config import mongod_supervisor as supervisor
 from config.mongod import Embedded, MongodError, embedded, find_binary
 
 SECONDS_TO_STOP = 3.0  # mongod's own shutdown takes up to 1 s
@@ -227,6 +228,7 @@ def test_commands_that_start_at_the_same_instant_get_the_same_server(state: Path
     served = {each.entered() for each in users}
     assert len(served) == 1
     assert running(state, "mongod") == [pid for pid, _ in served]
+    assert not (state / "mongod" / "mongod.log.1").exists(), "nobody else tried to start it"
 
 
 def test_server_stops_when_its_last_user_is_killed(state: Path, user: MakeUser) -> None:
@@ -245,6 +247,8 @@ def test_mongod_does_not_outlive_its_supervisor(state: Path) -> None:
     """With its supervisor killed mongod goes too, at once; the next start finds the data."""
     with embedded(state) as server:
         write(server.uri, "kept")
+        kept_open = {os.readlink(file) for file in Path(f"/proc/{server.pid}/fd").iterdir()}
+        assert str(state / "mongod" / "server.lock") in kept_open, "so nobody starts another while it lives"
         os.kill(supervisor_of(server, state), signal.SIGKILL)
         began = time.monotonic()
         with embedded(state) as after:  # at once, while the old one may still be dying
@@ -404,14 +408,16 @@ def test_a_program_started_inside_does_not_keep_the_server(state: Path, user: Ma
         os.kill(sleeper, signal.SIGKILL)
 
 
-def test_a_command_that_waits_for_signals_can_hold_the_server(state: Path, user: MakeUser) -> None:
-    """It blocks signals, and what it starts inherits that; its server must obey them nevertheless."""
+def test_a_supervisor_that_is_told_to_end_ends_its_server(state: Path, user: MakeUser) -> None:
+    """As at the end of a service or a session, and although the command that started it had all signals blocked."""
     holder = user(
-        before="signal.pthread_sigmask(signal.SIG_BLOCK, [*signal.Signals]); signal.signal(signal.SIGCHLD, 1)"
+        before="signal.pthread_sigmask(signal.SIG_BLOCK, [*signal.Signals])\nsignal.signal(signal.SIGCHLD, 1)"
     )
-    holder.enter()
-    holder.leave()
+    pid, _ = holder.enter()
+    (owner,) = set(running(state)) - {pid}
+    os.kill(owner, signal.SIGTERM)
     wait_until_gone(state)
+    assert supervisor.read_record(state / "mongod")["exit"] == 0, "a clean shutdown, and waited for"
 
 
 def test_a_mongod_that_does_not_stop_is_killed_by_the_next_start(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

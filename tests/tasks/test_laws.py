@@ -29,8 +29,13 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
     for number in range(count):
         parents = draw(st.lists(st.integers(0, number - 1), max_size=2, unique=True)) if number else []
         events.append(commit(f"c{number}", " ".join(f"c{p}" for p in parents), draw(instants), authored=draw(instants)))
-    tags = draw(st.lists(st.tuples(st.integers(0, count - 1), instants), max_size=5))
-    events += [tag(f"v{number}", f"c{target}", instant) for number, (target, instant) in enumerate(tags)]
+    names = st.sampled_from(
+        ["v1", "v10", "v9", "V2", "Ä", "rc", "v1-rc"]
+    )  # bytewise order is neither of the obvious ones
+    tags = draw(
+        st.lists(st.tuples(names, st.integers(0, count - 1), instants), max_size=5, unique_by=lambda one: one[0])
+    )
+    events += [tag(name, f"c{target}", instant) for name, target, instant in tags]
     for _ in range(draw(st.integers(0, 3))):
         by, what = draw(st.integers(0, count - 1)), draw(st.integers(0, count - 1))
         when = next(event["commit_ts"] for event in events if event["subject"] == f"commit c{by}")
@@ -145,6 +150,15 @@ def test_late_data_moves_exactly_the_days_it_touches(
     after = revisions(context)
     assert {day for day in after if after[day] != before[day]} == {FIRST + timedelta(days=n) for n in touched}
     assert len(after) == DAYS
+
+
+def test_late_data_is_repaired_whatever_day_is_asked_for(context: Context, tmp_path: Path) -> None:
+    """The run that happens to meet it mends the old day, though it was asked for another one."""
+    run_all(context, write(tmp_path / "files", [BASE]), RANGE)
+    last = (RANGE[1] - timedelta(days=1), RANGE[1])
+    run_all(context, write(tmp_path / "files", [BASE, [tag("v1.1", "c", 3.5)]]), last)
+    assert gold(context)["acme/api", FIRST + timedelta(days=3)]["changes_shipped"] == 2
+    assert gold(context)["acme/api", FIRST + timedelta(days=5)]["changes_shipped"] == 1
 
 
 def revisions(context: Context) -> dict[date, tuple[str, int]]:
