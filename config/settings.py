@@ -86,7 +86,7 @@ class Privacy(_Section):
 class Pipeline(_Section):
     """How the work is cut."""
 
-    chunk_windows: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    chunk_windows: Annotated[int, Field(ge=1, le=10_000)] = 1000
     lease_seconds: Annotated[float, Field(gt=0)] = 60.0
     """How long a worker that went silent keeps a partition from the others."""
 

@@ -5,13 +5,13 @@ cursor moves last: a sweep that was cut short is simply made again, and every wi
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 import bson
 from bson.errors import BSONError
@@ -69,8 +69,8 @@ def sweep(context: Context, source: Source, unit: str, days: Days, now: datetime
             swept = _take(context, claim, source.sweep(unit, cursor, now), seen)
         except SourceError as error:
             log.warning("sweep failed", extra={"unit": partition.scope, "error": str(error)})
-            streams = _feeds(previous) or _streams(source.feeds(unit))
-            _record_failure(context, claim, streams, days, str(error))
+            feeds = _feeds(previous) or source.feeds(unit)
+            _record_failure(context, claim, feeds, days, f"the sweep failed: {error}")
             context.ledger.fail([claim], str(error))
             return str(error)
         rejected = _quarantined(context, claim)
@@ -81,14 +81,17 @@ def sweep(context: Context, source: Source, unit: str, days: Days, now: datetime
                     context, claim, coverage=coverage, stream=stream, seen=seen, rejected=rejected, days=days,
                     unchanged=swept.unchanged,
                 )  # fmt: skip
-        feeds = [{"source": c.source, "origin": c.origin, "streams": list(c.streams)} for c in swept.coverages]
-        extra = {"cursor": dict(swept.cursor), "feeds": feeds, "swept_at": now, "rejected": len(rejected)}
+        covered = [(c.source, c.origin, c.streams) for c in swept.coverages]
+        vanished = [feed for feed in _feeds(previous) if feed[:2] not in {feed[:2] for feed in covered}]
+        _record_failure(context, claim, vanished, days, "the source no longer has this origin")
+        kept = [{"source": s, "origin": o, "streams": list(streams)} for s, o, streams in [*covered, *vanished]]
+        extra = {"cursor": dict(swept.cursor), "feeds": kept, "swept_at": now, "rejected": rejected.total()}
         publication = Publication(schema.digest(dict(swept.cursor)), {}, CODE, seen.items, extra)
         context.ledger.publish_one(claim, publication)
     except BaseException:
         context.ledger.release([claim])
         raise
-    log.info("swept", extra={"unit": partition.scope, "items": seen.items, "rejected": len(rejected)})
+    log.info("swept", extra={"unit": partition.scope, "items": seen.items, "rejected": rejected.total()})
     return None
 
 
@@ -96,12 +99,12 @@ def scopes(context: Context, source: Source, unit: str) -> list[str]:
     """The origins that `unit` feeds and that Silver knows what to do with."""
     document = context.ledger.find(Partition(SWEEP, f"{source.name}/{unit}"))
     known = {upstream for dataset in catalog.ENTITIES for upstream in dataset.upstream}
-    fed = {origin for kind, origin, stream in _feeds(document) if catalog.bronze(kind, stream) in known}
-    return sorted(fed | {origin for _, origin, _ in source.feeds(unit)})
+    feeds = _streams([*_feeds(document), *source.feeds(unit)])
+    return sorted({origin for kind, origin, stream in feeds if catalog.bronze(kind, stream) in known})
 
 
-def _feeds(document: Any) -> list[Stream]:
-    return _streams((feed["source"], feed["origin"], tuple(feed["streams"])) for feed in document.get("feeds", ()))
+def _feeds(document: schema.Document) -> list[Feed]:
+    return [(feed["source"], feed["origin"], tuple(feed["streams"])) for feed in document.get("feeds", ())]
 
 
 def _streams(feeds: Iterable[Feed]) -> list[Stream]:
@@ -215,12 +218,12 @@ def _set_aside(context: Context, claim: Claim, seen: _Batch) -> None:
     seen.rejected.clear()
 
 
-def _quarantined(context: Context, claim: Claim) -> list[Missing]:
-    """What the unit's sweeps could not read, as far as it is known where it belongs."""
-    return [
+def _quarantined(context: Context, claim: Claim) -> Counter[Missing]:
+    """How much the unit's sweeps could not read, by where it belongs as far as that is known."""
+    return Counter(
         (one["origin"], one["stream"], one["updated_on"].date() if one["updated_on"] else None)
         for one in context.db[schema.QUARANTINE].find({"sweep": claim.partition.scope}, {"raw": 0})
-    ]
+    )
 
 
 def _record_windows(  # noqa: PLR0913 - one call, from one place
@@ -230,7 +233,7 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     coverage: Coverage,
     stream: str,
     seen: _Batch,
-    rejected: list[Missing],
+    rejected: Counter[Missing],
     days: Days,
     unchanged: bool,
 ) -> None:
@@ -246,7 +249,7 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
         known[document["window"].date()] = document
     wanted = asked if unchanged else asked | touched | known.keys()
     contents = dict(_contents(context, dataset, coverage.origin, touched))
-    nowhere = [one for one in rejected if one[0] in (None, coverage.origin) and None in one[1:]]
+    nowhere = sum(n for one, n in rejected.items() if one[0] in (None, coverage.origin) and None in one[1:])
     whole = not (rejected or coverage.problem)
     publications = []
     for day in sorted(wanted):
@@ -263,8 +266,8 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
             covered_from=coverage.start,
             covered_until=coverage.end,
             items=rows,
-            rejected=rejected.count((coverage.origin, stream, day)),
-            rejected_anywhere=len(nowhere),
+            rejected=rejected[coverage.origin, stream, day],
+            rejected_anywhere=nowhere,
             items_anywhere=seen.items,
             problem=coverage.problem,
             evidence=coverage.evidence,
@@ -284,10 +287,11 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
 
 
 def _keeps(before: schema.Document, verdict: Verdict, claim: Claim) -> bool:
-    """Whether what another source has proven of the window stands, though this one cannot."""
-    proven = before.get("proof", {}).get("state") == Proof.PROVEN
-    other = before.get("receipt", {}).get("sweep") != claim.partition.scope
-    return proven and other and verdict.proof is not Proof.PROVEN
+    """Whether what another source knows of the window stands, because this one knows less."""
+    if "proof" not in before or before["receipt"]["sweep"] == claim.partition.scope:
+        return False
+    best_first = list(Proof)
+    return best_first.index(Proof(before["proof"]["state"])) < best_first.index(verdict.proof)
 
 
 def _contents(context: Context, dataset: str, origin: str, days: set[date]) -> Iterator[tuple[date, tuple[str, int]]]:
@@ -304,16 +308,16 @@ def _contents(context: Context, dataset: str, origin: str, days: set[date]) -> I
             yield start.date(), (schema.digest(ids), len(ids))
 
 
-def _record_failure(context: Context, claim: Claim, feeds: list[Stream], days: Days, error: str) -> None:
+def _record_failure(context: Context, claim: Claim, feeds: Iterable[Feed], days: Days, error: str) -> None:
     """A failed receipt for each asked window of which nothing is known; what was seen before stays."""
-    for source, origin, stream in feeds:
+    for source, origin, stream in _streams(feeds):
         dataset = catalog.bronze(source, stream)
         known = {
             document["window"].date()
             for document in context.ledger.windows(dataset, origin, ("proof",), days)
             if document.get("proof", {}).get("state") != Proof.FAILED
         }
-        verdict = Verdict(Proof.FAILED, 0.0, f"the sweep failed: {error}").document()
+        verdict = Verdict(Proof.FAILED, 0.0, error).document()
         extra = {"content": "", "proof": verdict, "receipt": {"sweep": claim.partition.scope, "error": error}}
         publication = Publication(schema.digest(["", verdict]), {}, CODE, 0, extra)
         missing = [day for day in _range(days) if day not in known]

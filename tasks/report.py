@@ -15,6 +15,7 @@ from rich.text import Text
 
 from config import schema, settings
 from config.catalog import DELIVERIES, DORA_DAILY
+from config.settings import ConfigError
 from tasks import links, survey
 from tasks.context import Context
 from tasks.ledger import Partition
@@ -33,8 +34,12 @@ def rows(start: date, end: date, scopes: Sequence[str] | None = None) -> Iterato
     Raises ConfigError, MongoError.
     """
     context = Context.open("read")
+    known = survey.scopes(context)
+    for scope in scopes or ():
+        if scope not in known:
+            raise ConfigError(f"no scope {scope!r}; there are: {', '.join(known) or 'none yet, try touchstone run'}")
     days = list(survey.each_day((start, date.fromordinal(end.toordinal() + 1))))
-    for scope in sorted(scopes or survey.scopes(context)):
+    for scope in sorted(scopes or known):
         window = {"$gte": schema.start_of(start), "$lte": schema.start_of(end)}
         found = {row["day"].date(): row for row in _published(context, scope, window)}
         for day in days:

@@ -57,10 +57,9 @@ def gaps(context: Context, days: Days) -> list[Partition]:
 
 def standings(context: Context, scope: str) -> Iterator[Standing]:
     """How every partition of `scope` stands, layer by layer."""
-    for dataset in ENTITIES:
-        for upstream in dataset.upstream:
-            for document in context.ledger.windows(upstream, scope, ("proof", "receipt")):
-                yield _bronze(Partition(upstream, scope, document["window"].date()), document)
+    for name in context.db[schema.LEDGER].distinct("dataset", {"scope": scope, "dataset": {"$regex": r"^bronze\."}}):
+        for document in context.ledger.windows(name, scope, ("proof", "receipt")):
+            yield _bronze(Partition(name, scope, document["window"].date()), document)
     for dataset in ENTITIES:
         stale = {window.day: window.why for window in entities.stale(context, dataset, scope)}
         yield from _windowed(context, dataset.name, scope, stale)
@@ -82,7 +81,8 @@ def _bronze(partition: Partition, document: schema.Document) -> Standing:
     proof = document["proof"]
     if proof["state"] == "failed":
         return Standing(partition, State.FAILED, "failed", proof["reason"])
-    still_open = "still open" in (proof["reason"] or "")
+    until = document["receipt"]["covered_until"]
+    still_open = document["window"] < until < document["window"] + schema.DAY
     return Standing(partition, State.STALE if still_open else State.COMPLETE, proof["state"], proof["reason"])
 
 

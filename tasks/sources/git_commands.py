@@ -299,10 +299,6 @@ def _fetch(git: Git) -> bool:
 
 def _read_refs(git: Git) -> Refs:
     head = git.run("rev-parse", "--verify", "--quiet", "HEAD", accepted=1).decode().strip() or None
-    if not head:
-        name = os.fsdecode(git.run("symbolic-ref", "--quiet", "HEAD", accepted=1).strip())
-        if Path(os.fsdecode(git.run("rev-parse", "--git-path", name).removesuffix(b"\n"))).is_file():
-            raise UnreadableError(f"{git.origin}: HEAD is {name}, which is damaged; run `git fsck`")
     wanted = "--format=" + "%00".join(f"%({field})" for field in _REF_FIELDS)
     rows = [line.split(b"\0") for line in git.run("for-each-ref", wanted, "refs/tags").split(b"\n") if line]
     pairs = sorted(name + b" " + sha for name, sha, *_ in rows)
@@ -312,7 +308,7 @@ def _read_refs(git: Git) -> Refs:
         tuple(_tags(git, rows)),
         hashlib.sha256(b"\n".join(pairs)).hexdigest(),
         tuple(sorted(shallow.read_text().split())) if shallow.exists() else (),
-        headless=not head and bool(git.run("for-each-ref", "--count=1", "refs/heads")),
+        headless=not head and bool(git.run("for-each-ref", "refs/heads")),  # which fails if one of them is damaged
     )
 
 

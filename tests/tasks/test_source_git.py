@@ -967,6 +967,7 @@ def test_a_head_that_names_no_branch(repo: Repo, sweep: Sweeper, remote: Sweeper
     remote()
     repo.commit()
     repo.git("symbolic-ref", "HEAD", "refs/heads/none")
+    repo.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/heads/main")  # is not the HEAD that counts
     for one in (sweep, remote):
         items, swept = one()
         assert items == []
@@ -1223,6 +1224,7 @@ def test_a_url_that_is_an_option(tmp_path: Path, url: str) -> None:
         ("http://127.0.0.1:9/x.git?private_token=s3cret", ["s3cret"]),
         ("http://ann:p%40ss%2Fword%21@127.0.0.1:9/x.git", ["p%40ss", "p@ss"]),
         ("http://ann@example.org:s3cret@127.0.0.1:9/x.git", ["ann", "s3cret"]),
+        ("http://ann:s3/cretpassword@127.0.0.1:9/x.git", ["s3/cret"]),  # git takes "ann" for the host
         ("nosuch://ann:s3cretpassword@host/x.git", ["s3cret"]),
         ("/no/such/ann@example.org/repo", ["ann@"]),
     ],

@@ -192,3 +192,28 @@ def test_tombstones_and_returns_follow_the_newest_version(context: Context) -> N
     for part, count in (([gone], 0), ([v2], 0), ([back], 1), ([gone, v2], 1)):
         run_all(context, Scripted([*items()[:-1], *part], until=end), RANGE)
         assert day(context, 2)["deployment_frequency"] == count
+
+
+def test_two_sources_of_one_origin_complete_each_other(context: Context, recorded: Recorded) -> None:
+    """What one has proven stands though the other knows less, in either order and however often; items of both count."""
+    end = schema.start_of(RANGE[1])
+    whole, part = Scripted(items(), until=end), recorded([tag("v3", "b", 3.5)])
+    for _ in range(2):
+        run_all(context, part, RANGE)
+        run_all(context, whole, RANGE)
+    assert [day(context, n)["trust"] for n in range(6)] == ["proven"] * 6
+    assert [day(context, n)["deployment_frequency"] for n in range(6)] == [1, 0, 1, 1, 0, 0]
+    before = gold(context)
+    run_all(context, part, RANGE)
+    assert gold(context) == before
+
+
+def test_an_origin_that_vanishes_from_its_files_is_unknown_from_then_on(
+    context: Context, recorded: Recorded
+) -> None:
+    """It is not forgotten in silence: its past stays proven, the days to come are unknown with the reason."""
+    run_all(context, recorded(EVENTS), RANGE)
+    run_all(context, recorded([commit("x", "", 0.5) | {"repo": "acme/web"}]), (RANGE[1], RANGE[1] + timedelta(days=1)))
+    assert day(context, 2)["trust"] == "proven"
+    assert (day(context, 6)["trust"], day(context, 6)["deployment_frequency"]) == ("unknown", None)
+    assert "no longer has this origin" in day(context, 6)["reasons"]["deployment_frequency"]
