@@ -23,6 +23,7 @@ CODEC: CodecOptions[schema.Document] = CodecOptions(
 
 _held = ExitStack()
 _embedded: dict[str, str] = {}
+_prepared: set[tuple[int, str, str]] = set()
 _clients: dict[tuple[int, str], "MongoClient[schema.Document]"] = {}
 
 
@@ -42,18 +43,21 @@ def database(settings: Settings) -> schema.Db:
         if not _clients:
             atexit.register(close)
         _clients[key] = _connect(uri, settings.mongo.timeout_seconds)
-        db = _database(_clients[key], settings.mongo.database)
+    db = _database(_clients[key], settings.mongo.database)
+    if (*key, db.name) not in _prepared:
         try:
             schema.ensure(db)
         except PyMongoError as error:
             raise MongoError(f"the database {db.name!r} cannot be prepared: {error}") from None
-    return _database(_clients[key], settings.mongo.database)
+        _prepared.add((*key, db.name))
+    return db
 
 
 def close() -> None:
     """Close the connections of this process; the next `database` opens new ones."""
     for key in [key for key in _clients if key[0] == os.getpid()]:
         _clients.pop(key).close()
+    _prepared.clear()
 
 
 def _database(client: "MongoClient[schema.Document]", name: str) -> schema.Db:
@@ -86,6 +90,8 @@ def _connect(uri: str, timeout_seconds: float) -> "MongoClient[schema.Document]"
         client: MongoClient[schema.Document] = MongoClient(
             uri, serverSelectionTimeoutMS=int(timeout_seconds * 1000), appname="touchstone", tz_aware=True
         )
+    except OSError as error:
+        raise MongoError(f"the MongoDB URI names a file that cannot be read: {error.strerror}") from None
     except (InvalidURI, ConfigurationError, ValueError):
         raise MongoError(
             "TOUCHSTONE_MONGO_URI (or [mongo] uri) is not a valid MongoDB URI: it should look like "

@@ -53,6 +53,7 @@ class LedgerDocument(TypedDict):
     proof: NotRequired[dict[str, Any]]
     receipt: NotRequired[dict[str, Any]]
     error: NotRequired[str]
+    """Why the last attempt failed, if it did."""
     run_id: NotRequired[str]
     published_at: NotRequired[datetime]
 

@@ -154,7 +154,7 @@ def load() -> Settings:
     path = config_path()
     if path.is_file():
         document = _read(path)
-    elif CONFIG_VARIABLE in os.environ:
+    elif os.environ.get(CONFIG_VARIABLE):
         raise ConfigError(f"{path}: no such file (from --config or {CONFIG_VARIABLE})")
     else:
         document = {}

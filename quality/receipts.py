@@ -16,7 +16,7 @@ class Proof(StrEnum):
     PROVEN = "proven"
     """Everything that happened in the window was seen."""
     PARTIAL = "partial"
-    """What was seen is true but may be less than all: counts are lower bounds, and a zero means nothing."""
+    """What was seen is true but may be less than all: a number is as far as is known, and a zero means nothing."""
     UNPROVEN = "unproven"
     """Nothing can be said about what is missing."""
     FAILED = "failed"
@@ -60,10 +60,13 @@ class Verdict:
     proof: Proof
     coverage: float
     reason: str | None = None
+    lossy: bool = False
+    """Records of the window were there and could not be read: other windows that depend on it are in doubt too."""
 
     def document(self) -> dict[str, Any]:
         """As it is kept in the ledger and hashed into revisions."""
-        return {"state": str(self.proof), "coverage": self.coverage, "reason": self.reason}
+        lossy = {"lossy": True} if self.lossy else {}
+        return {"state": str(self.proof), "coverage": self.coverage, "reason": self.reason, **lossy}
 
 
 def classify(receipt: Receipt) -> Verdict:
@@ -77,6 +80,7 @@ def classify(receipt: Receipt) -> Verdict:
             Proof.UNPROVEN,
             receipt.items / (receipt.items + receipt.rejected),
             f"{receipt.rejected} of {receipt.items + receipt.rejected} records of this window could not be read",
+            lossy=True,
         )
     if receipt.start < receipt.covered_from:
         return Verdict(Proof.UNPROVEN, 0.0, f"recorded history begins {receipt.covered_from:%Y-%m-%d %H:%M} UTC")

@@ -6,7 +6,7 @@ cursor moves last: a sweep that was cut short is simply made again, and every wi
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import groupby
@@ -22,7 +22,7 @@ from config import catalog, schema
 from quality.receipts import Proof, Receipt, Verdict, classify
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, insert_new
-from tasks.sources.contract import LATEST, Coverage, Feed, Item, Rejected, Source, SourceError, Swept
+from tasks.sources.contract import Coverage, Feed, Item, Rejected, Source, SourceError, Swept
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +54,15 @@ class _Batch:
     items: int = 0
 
 
-def sweep(context: Context, source: Source, unit: str, days: Days, now: datetime) -> str | None:
+def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callable[[], datetime]) -> str | None:
     """Bring Bronze up to what `unit` of `source` holds now, with receipts for all windows in `days` at least.
 
+    `clock` is asked once the unit is ours: what another worker saw while we waited is not older than what we see.
     Returns why the sweep failed, if the source could not be read: its windows then have failed receipts.
     """
     partition = Partition(SWEEP, f"{source.name}/{unit}")
     claim = context.wait_for(partition)
+    now = clock()
     try:
         previous = context.ledger.find(partition)
         cursor = previous.get("cursor")
@@ -211,7 +213,7 @@ def _set_aside(context: Context, claim: Claim, seen: _Batch) -> None:
         }
         key = schema.digest([claim.partition.scope, part.place, part.raw])
         operations.append(
-            UpdateOne({"_id": key}, {"$set": {"fence": claim.fence}, "$setOnInsert": document}, upsert=True)
+            UpdateOne({"_id": key}, {"$max": {"fence": claim.fence}, "$setOnInsert": document}, upsert=True)
         )
     if operations:
         context.db[schema.QUARANTINE].bulk_write(operations, ordered=False)
@@ -241,15 +243,18 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     dataset = catalog.bronze(coverage.source, stream)
     touched = seen.touched.get((coverage.source, coverage.origin, stream), set())
     asked = set(_range(days))
-    if unchanged and context.ledger.count_proven(dataset, coverage.origin, days) == len(asked):
-        return
+    if unchanged:
+        open_ = set(context.ledger.partial_days(dataset, coverage.origin))
+        if not open_ and context.ledger.count_proven(dataset, coverage.origin, days) == len(asked):
+            return
+        asked |= open_
     known: dict[date, schema.Document] = {}
     fields = ("revision", "content", "rows", "proof", "receipt.sweep")
-    for document in context.ledger.windows(dataset, coverage.origin, fields, days if unchanged else None):
+    for document in context.ledger.windows(dataset, coverage.origin, fields):
         known[document["window"].date()] = document
     wanted = asked if unchanged else asked | touched | known.keys()
     contents = dict(_contents(context, dataset, coverage.origin, touched))
-    nowhere = sum(n for one, n in rejected.items() if one[0] in (None, coverage.origin) and None in one[1:])
+    nowhere = sum(n for missing, n in rejected.items() if _may_be_anywhere(missing, coverage))
     whole = not (rejected or coverage.problem)
     publications = []
     for day in sorted(wanted):
@@ -262,7 +267,7 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
         receipt = Receipt(
             sweep=claim.partition.scope,
             start=start,
-            end=start + schema.DAY if day < date.max else LATEST,
+            end=start + schema.DAY,
             covered_from=coverage.start,
             covered_until=coverage.end,
             items=rows,
@@ -284,6 +289,12 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     for at in range(0, len(publications), context.chunk):
         context.ledger.record_under(claim, publications[at : at + context.chunk])
         context.progress(len(publications[at : at + context.chunk]))
+
+
+def _may_be_anywhere(missing: Missing, coverage: Coverage) -> bool:
+    """Whether the record may belong to any window of the origin, as far as can be told from what is left of it."""
+    origin, stream, day = missing
+    return origin in (None, coverage.origin) and (stream not in coverage.streams or day is None)
 
 
 def _keeps(before: schema.Document, verdict: Verdict, claim: Claim) -> bool:

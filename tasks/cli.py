@@ -1,6 +1,7 @@
 """The command line: `touchstone run|backfill|metrics|status|explain|mongod|version|demo`.
 
-Exit codes: 0 done; 1 something that was asked for failed; 2 wrong usage or configuration; 3 no usable MongoDB.
+Exit codes: 0 done; 1 something that was asked for failed; 2 wrong usage or configuration; 3 no usable MongoDB;
+130 interrupted.
 """
 
 import json
@@ -19,7 +20,7 @@ from rich.console import Console
 
 from config.settings import CONFIG_VARIABLE, ConfigError
 
-FAILED, USAGE, NO_MONGO = 1, 2, 3
+FAILED, USAGE, NO_MONGO, INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
     help="Data-quality monitoring for DORA pipelines: no zero without proof.",
@@ -78,7 +79,8 @@ def run(
 ) -> None:
     """Bring everything up to now: for cron, as often as you like.
 
-    Without --date all days from the first known one to today; what became stale is repaired in any case.
+    Without --date all days from the first that was ever computed to today: on a new database that is today alone, and
+    `backfill` does the past. What became stale is repaired in any case.
     """
     from tasks import running  # noqa: PLC0415 - commands load what they need
 
@@ -197,24 +199,33 @@ def demo(
 
 def main() -> None:
     """Run the command line; errors that a person can answer are told without a traceback."""
+    from pymongo.errors import PyMongoError  # noqa: PLC0415
+
     from config.mongo import MongoError  # noqa: PLC0415
+    from tasks.ledger import redacted  # noqa: PLC0415
     from tasks.sources.contract import SourceError  # noqa: PLC0415
 
     command: Any = typer.main.get_command(app)
     try:
         sys.exit(command.main(standalone_mode=True))
+    except KeyboardInterrupt:
+        _tell("interrupted; what was published stays, and the next run goes on from there")
+        sys.exit(INTERRUPTED)
     except ConfigError as error:
         _tell(error)
         sys.exit(USAGE)
     except MongoError as error:
         _tell(error)
         sys.exit(NO_MONGO)
+    except PyMongoError as error:
+        _tell(f"MongoDB failed in the middle; run again once it is well: {redacted(str(error))}")
+        sys.exit(NO_MONGO)
     except SourceError as error:
         _tell(error)
         sys.exit(FAILED)
 
 
-def _tell(error: Exception) -> None:
+def _tell(error: object) -> None:
     err.print(f"touchstone: {error}", style="red", markup=False, soft_wrap=True)
 
 

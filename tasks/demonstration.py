@@ -109,7 +109,7 @@ def _first_deployment(context: Context, origin: str) -> date | None:
     today = context.now.date()
     for source in registry.configured(context.settings):
         for unit in source.units():
-            if error := bronze.sweep(context, source, unit, (today, today + timedelta(days=1)), context.now):
+            if error := bronze.sweep(context, source, unit, (today, today + timedelta(days=1)), lambda: context.now):
                 raise SourceError(error)
     found = context.db[DEPLOYMENTS.upstream[0]].find_one(
         {"origin": origin, "window": {"$gte": schema.start_of(EARLIEST_TAG)}}, sort=[("window", 1)]

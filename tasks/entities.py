@@ -18,7 +18,7 @@ from config import schema
 from config.catalog import Dataset
 from quality.receipts import Proof
 from tasks.context import Context
-from tasks.ledger import Partition, Publication, insert_new
+from tasks.ledger import Claim, Partition, Publication, insert_new
 from tasks.transforms import code_version, silver
 
 BATCH: Final = 2000
@@ -70,42 +70,49 @@ def _why(row: schema.Document | None, inputs: dict[str, str]) -> str | None:
 def fold(context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale]) -> int:
     """Fold `windows` and commit each by itself; returns how many (another worker may have the rest)."""
     by_partition = {Partition(dataset.name, scope, window.day): window for window in windows}
-    claims = context.ledger.claim(list(by_partition))
-    if not claims:
-        return 0
-    try:
-        days = [claim.partition.day for claim in claims if claim.partition.day]
-        versions: dict[date, list[str]] = {}
-        broken: dict[date, int] = {}
-        batch: list[schema.Document] = []
-        for item in _items(context, dataset, scope, days):
-            day = item["window"].date()
-            try:
-                row = silver.row(dataset.name, item)
-            except silver.RowError as error:
-                _quarantine(context, dataset, item, error)
-                broken[day] = broken.get(day, 0) + 1
-                continue
-            versions.setdefault(day, []).append(schema.digest(row))
-            batch.append(row)
-            if len(batch) >= BATCH:
-                _apply(context, dataset, batch)
-                batch.clear()
-                context.ledger.renew(claims)
-        _apply(context, dataset, batch)
-        publications = []
-        for claim in claims:
-            window = by_partition[claim.partition]
-            rows = sorted(versions.get(window.day, []))
-            proof = _lessened(window.proof, broken.get(window.day, 0), len(rows))
-            revision = schema.digest([rows, proof])
-            publications.append((claim, Publication(revision, window.inputs, code(), len(rows), {"proof": proof})))
-        lost = context.ledger.publish(publications)
-    except BaseException:
-        context.ledger.release(claims)
-        raise
-    context.progress(len(claims))
-    return len(claims) - lost
+    claimed = context.ledger.claim(list(by_partition))
+    current = {claim for claim in claimed if claim.is_made_from(by_partition[claim.partition].inputs, code())}
+    context.ledger.release(list(current))
+    if claims := [claim for claim in claimed if claim not in current]:
+        with context.ledger.holding(claims):
+            lost = _fold(context, dataset, scope, claims, by_partition)
+        context.progress(len(claims))
+        return len(claimed) - lost
+    return len(claimed)
+
+
+def _fold(
+    context: Context, dataset: Dataset, scope: str, claims: list[Claim], by_partition: dict[Partition, Stale]
+) -> int:
+    """Fold what is claimed; returns how many were lost to another worker."""
+    days = [claim.partition.day for claim in claims if claim.partition.day]
+    versions: dict[date, list[str]] = {}
+    broken: dict[date, int] = {}
+    batch: list[schema.Document] = []
+    _forget(context, dataset, scope, days)
+    for item in _items(context, dataset, scope, days):
+        day = item["window"].date()
+        try:
+            row = silver.row(dataset.name, item)
+        except silver.RowError as error:
+            _quarantine(context, dataset, item, error)
+            broken[day] = broken.get(day, 0) + 1
+            continue
+        versions.setdefault(day, []).append(schema.digest(row))
+        batch.append(row)
+        if len(batch) >= BATCH:
+            _apply(context, dataset, batch)
+            batch.clear()
+            context.ledger.renew(claims)
+    _apply(context, dataset, batch)
+    publications = []
+    for claim in claims:
+        window = by_partition[claim.partition]
+        rows = sorted(versions.get(window.day, []))
+        proof = _lessened(window.proof, broken.get(window.day, 0), len(rows))
+        revision = schema.digest([rows, proof])
+        publications.append((claim, Publication(revision, window.inputs, code(), len(rows), {"proof": proof})))
+    return context.ledger.publish(publications)
 
 
 def _items(context: Context, dataset: Dataset, scope: str, days: Sequence[date]) -> Iterator[schema.Document]:
@@ -135,6 +142,14 @@ def _apply(context: Context, dataset: Dataset, rows: Sequence[schema.Document]) 
         collection.bulk_write(replacements, ordered=False)
 
 
+def _forget(context: Context, dataset: Dataset, scope: str, days: Sequence[date]) -> None:
+    """What was set aside of these windows is looked at again."""
+    collection = context.db[schema.QUARANTINE]
+    aside = {"dataset": dataset.name, "origin": scope, "item.window": {"$in": [schema.start_of(day) for day in days]}}
+    if collection.find_one(aside, {"_id": 1}):
+        collection.delete_many(aside)
+
+
 def _quarantine(context: Context, dataset: Dataset, item: schema.Document, error: silver.RowError) -> None:
     context.db[schema.QUARANTINE].replace_one(
         {"_id": f"{dataset.name}|{item['_id']}"},
@@ -159,6 +174,7 @@ def _lessened(proof: dict[str, Any], broken: int, rows: int) -> dict[str, Any]:
         "state": str(Proof.UNPROVEN),
         "coverage": rows / (rows + broken),
         "reason": f"{broken} of {rows + broken} items of this window have not the shape of their stream",
+        "lossy": True,
     }
 
 

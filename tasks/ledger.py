@@ -7,9 +7,11 @@ it wakes up. Times are the server's.
 
 import hashlib
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
@@ -21,6 +23,12 @@ from pymongo.errors import BulkWriteError
 from config import schema
 
 DUPLICATE_KEY = 11000
+_CREDENTIALS = re.compile(r"://[^/\s]*@")
+
+
+def redacted(text: str) -> str:
+    """`text` without the credentials of URLs."""
+    return _CREDENTIALS.sub("://***@", text)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,6 +51,13 @@ class Claim:
 
     partition: Partition
     fence: int
+    inputs: Mapping[str, str] | None = field(default=None, compare=False)
+    code_version: str | None = field(default=None, compare=False)
+    """What it was published from at the time of the claim: another worker may just have done the work."""
+
+    def is_made_from(self, inputs: Mapping[str, str], code_version: str) -> bool:
+        """Whether there is nothing left to do."""
+        return self.inputs == inputs and self.code_version == code_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +71,15 @@ class Publication:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-class LeaseLostError(Exception):
+class RetryLaterError(Exception):
+    """Not a failure: somebody else is at it, and the work is to be looked at again."""
+
+
+class LeaseLostError(RetryLaterError):
     """Another worker claimed the partition meanwhile; what this one made of it is dropped."""
 
     def __init__(self, partition: Partition) -> None:
-        super().__init__(f"{partition.key}: another worker has taken over; nothing to do, its result counts")
+        super().__init__(f"{partition.key}: another worker has taken over")
         self.partition = partition
 
 
@@ -78,17 +97,33 @@ class Ledger:
         """Those of `partitions` that nobody else holds, each with a new fence. Three round trips, however many."""
         keys = [partition.key for partition in partitions]
         known = self._known(keys)
-        fresh = [_blank(partition) for partition in partitions if partition.key not in known]
-        insert_new(self._ledger, fresh)
+        insert_new(self._ledger, [_blank(partition) for partition in partitions if partition.key not in known])
         self._ledger.update_many(
             {"_id": {"$in": keys}, "$expr": {"$lte": [{"$ifNull": ["$lease_until", None]}, "$$NOW"]}},
             [{"$set": {"owner": self.owner, "fence": {"$add": ["$fence", 1]}, "lease_until": self._lease_end()}}],
         )
-        mine = {
-            document["_id"]: document["fence"]
-            for document in self._ledger.find({"_id": {"$in": keys}, "owner": self.owner}, {"fence": 1})
-        }
-        return [Claim(partition, mine[partition.key]) for partition in partitions if partition.key in mine]
+        fields = {"fence": 1, "inputs": 1, "code_version": 1}
+        mine = {one["_id"]: one for one in self._ledger.find({"_id": {"$in": keys}, "owner": self.owner}, fields)}
+        return [
+            Claim(partition, one["fence"], one.get("inputs"), one.get("code_version"))
+            for partition in partitions
+            if (one := mine.get(partition.key))
+        ]
+
+    @contextmanager
+    def holding(self, claims: Sequence[Claim]) -> Iterator[None]:
+        """Give `claims` back if the work on them ends early, and note on them why it failed."""
+        try:
+            yield
+        except RetryLaterError:
+            self.release(claims)
+            raise
+        except Exception as error:
+            self.fail(claims, redacted(f"{type(error).__name__}: {error}")[:500])
+            raise
+        except BaseException:
+            self.release(claims)
+            raise
 
     def renew(self, claims: Sequence[Claim]) -> None:
         """Hold on to `claims` for another lease. Raises LeaseLostError if one of them is gone."""
@@ -161,32 +196,38 @@ class Ledger:
     def record_under(self, claim: Claim, publications: Sequence[tuple[Partition, Publication]]) -> None:
         """Record partitions that `claim`, on a wider partition, stands for (the windows of one sweep).
 
-        Each keeps the fence that it was recorded under, and a lower one never overwrites it. That is enough where
-        content only grows: whoever sweeps later knows at least as much.
+        Each keeps the fence that each recorder recorded it under, and a lower one of the same recorder never overwrites
+        it. That is enough where content only grows: whoever sweeps later knows at least as much.
+
+        Raises LeaseLostError if the same sweep was taken over by another worker meanwhile.
         """
-        known = self._known([partition.key for partition, _ in publications])
+        recorder = hashlib.sha256(claim.partition.key.encode()).hexdigest()[:12]
+        mine = f"fences.{recorder}"
         now = datetime.now(UTC)
-        fresh: list[dict[str, Any]] = []
+        records = {partition: self._record(publication) for partition, publication in publications}
+        known = self._known([partition.key for partition in records])
+        fresh = {
+            partition: _blank(partition) | record | {"fences": {recorder: claim.fence}, "published_at": now}
+            for partition, record in records.items()
+            if partition.key not in known
+        }
+        if insert_new(self._ledger, list(fresh.values())) < len(fresh):
+            fresh = {}  # somebody was there first: compare fences with all of them
         groups: dict[bytes, tuple[dict[str, Any], list[str]]] = {}
-        for partition, publication in publications:
-            record = self._record(publication) | {"fence": claim.fence}
-            if partition.key in known:
+        for partition, record in records.items():
+            if partition not in fresh:
                 groups.setdefault(schema.canonical(record), (record, []))[1].append(partition.key)
-            else:
-                fresh.append(_blank(partition) | record | {"published_at": now})
-        lost = len(fresh) - insert_new(self._ledger, fresh)
-        if groups:
-            operations = [
-                UpdateMany(
-                    {"_id": {"$in": keys}, "fence": {"$lte": claim.fence}},
-                    {"$set": record | {"published_at": now}, "$unset": {"error": ""}},
-                )
-                for record, keys in groups.values()
-            ]
-            changed = self._ledger.bulk_write(operations, ordered=False).matched_count
-            lost += sum(len(keys) for _, keys in groups.values()) - changed
-        if lost:
-            raise LeaseLostError(claim.partition)
+        operations = [
+            UpdateMany(
+                {"_id": {"$in": keys}, "$or": [{mine: {"$exists": False}}, {mine: {"$lte": claim.fence}}]},
+                {"$set": record | {mine: claim.fence, "published_at": now}, "$unset": {"error": ""}},
+            )
+            for record, keys in groups.values()
+        ]
+        if operations:
+            matched = self._ledger.bulk_write(operations, ordered=False).matched_count
+            if matched < sum(len(keys) for _, keys in groups.values()):
+                raise LeaseLostError(claim.partition)
 
     def find(self, partition: Partition) -> schema.Document:
         """The document of `partition` (see `schema.LedgerDocument`), empty if there is none."""
@@ -224,6 +265,13 @@ class Ledger:
             seen.update(cast("bytes", batch))
         return seen.hexdigest()[:32]
 
+    def partial_days(self, dataset: str, scope: str) -> list[date]:
+        """The windows of which something but not all is known: most often the one that was open at the last look."""
+        found = self._ledger.find(
+            {"dataset": dataset, "scope": scope, "window": {"$type": "date"}, "proof.state": "partial"}, {"window": 1}
+        )
+        return [one["window"].date() for one in found]
+
     def count_proven(self, dataset: str, scope: str, days: tuple[date, date]) -> int:
         """How many windows of [first, last) have a receipt that proves them."""
         window = {"$gte": schema.start_of(days[0]), "$lt": schema.start_of(days[1])}
@@ -259,7 +307,7 @@ def insert_new(collection: schema.Coll, documents: Sequence[Mapping[str, Any] | 
     try:
         return collection.bulk_write([InsertOne(cast("Any", one)) for one in documents], ordered=False).inserted_count
     except BulkWriteError as error:
-        if any(detail["code"] != DUPLICATE_KEY for detail in error.details["writeErrors"]):
+        if error.details["writeConcernErrors"] or any(e["code"] != DUPLICATE_KEY for e in error.details["writeErrors"]):
             raise
         return int(error.details["nInserted"])
 

@@ -7,16 +7,17 @@ revision, and nothing downstream of them moves.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from config import schema
 from config.catalog import CHANGES, DELIVERIES, DEPLOYMENTS, ENTITIES, FAILURES
+from quality.receipts import Proof
 from tasks import revisions
 from tasks.context import Context
-from tasks.ledger import Partition, Publication
+from tasks.ledger import Claim, Partition, Publication, RetryLaterError
 from tasks.transforms import code_version, deliveries
 from tasks.transforms.deliveries import Deployment, Failure, History
 
@@ -25,7 +26,7 @@ _STREAM_OF: Final = {CHANGES.name: "changes", DEPLOYMENTS.name: "deployments", F
 _NO_RECEIPT: Final = {"state": "unproven", "coverage": 0.0, "reason": "this window was never extracted"}
 
 
-class NotSettledError(Exception):
+class NotSettledError(RetryLaterError):
     """The entities changed while they were read; read them again."""
 
 
@@ -93,36 +94,37 @@ def link(context: Context, scope: str) -> None:
     """
     partition = Partition(DELIVERIES.name, scope)
     claim = context.wait_for(partition)
-    try:
-        before = _settled(context, scope)
-        head = context.ledger.find(partition)
-        if head.get("inputs") == before.inputs and head["code_version"] == code():  # somebody did it while we waited
-            context.ledger.release([claim])
-            return
-        proofs = before.proofs
-        rows = {date.fromordinal(EPOCH + day): rows for day, rows in _deliver(context, scope) if _is_date(day)}
-        context.ledger.renew([claim])
-        known = manifest(context, scope)
-        days: dict[str, dict[str, Any]] = defaultdict(dict)
-        fresh: list[schema.Document] = []
-        for day in sorted(rows.keys() | proofs.keys()):
-            day_proofs = {stream: proofs.get(day, {}).get(stream, _NO_RECEIPT) for stream in _STREAM_OF.values()}
-            revision = schema.digest([rows.get(day, []), day_proofs])
-            days[str(day.year)][day.isoformat()] = {"revision": revision, "proofs": day_proofs}
-            if day not in known or known[day].revision != revision:
-                key = schema.delivery_key(scope, day.isoformat(), revision)
-                fresh += [{"_id": f"{key}|{n}", "partition": key, **row} for n, row in enumerate(rows.get(day, []))]
-        _stage(context, scope, fresh, days)
-        if _writers(context, scope) != before.writers:
-            raise NotSettledError(scope)
-        years = {year: schema.digest(content) for year, content in days.items()}
-        total = sum(len(rows) for rows in rows.values())
-        context.ledger.publish_one(
-            claim, Publication(schema.digest(years), before.inputs, code(), total, {"years": years})
-        )
-    except BaseException:
+    with context.ledger.holding([claim]):
+        _link(context, scope, claim)
+
+
+def _link(context: Context, scope: str, claim: Claim) -> None:
+    before = _settled(context, scope)
+    head = context.ledger.find(claim.partition)
+    if head.get("inputs") == before.inputs and head["code_version"] == code():  # somebody did it while we waited
         context.ledger.release([claim])
-        raise
+        return
+    proofs = before.proofs
+    gaps = [day for day, one in proofs.items() if one.get("deployments", {}).get("lossy")]
+    rows = {date.fromordinal(EPOCH + day): rows for day, rows in _deliver(context, scope, gaps) if _is_date(day)}
+    _doubt_failures(proofs)
+    context.ledger.renew([claim])
+    known = manifest(context, scope)
+    days: dict[str, dict[str, Any]] = defaultdict(dict)
+    fresh: list[schema.Document] = []
+    for day in sorted(rows.keys() | proofs.keys()):
+        day_proofs = {stream: proofs.get(day, {}).get(stream, _NO_RECEIPT) for stream in _STREAM_OF.values()}
+        revision = schema.digest([rows.get(day, []), day_proofs])
+        days[str(day.year)][day.isoformat()] = {"revision": revision, "proofs": day_proofs}
+        if day not in known or known[day].revision != revision:
+            key = schema.delivery_key(scope, day.isoformat(), revision)
+            fresh += [{"_id": f"{key}|{n}", "partition": key, **row} for n, row in enumerate(rows.get(day, []))]
+    _stage(context, scope, fresh, days)
+    if _writers(context, scope) != before.writers:
+        raise NotSettledError(scope)
+    years = {year: schema.digest(content) for year, content in days.items()}
+    total = sum(len(rows) for rows in rows.values())
+    context.ledger.publish_one(claim, Publication(schema.digest(years), before.inputs, code(), total, {"years": years}))
 
 
 def manifest(context: Context, scope: str, days: tuple[date, date] | None = None) -> dict[date, Day]:
@@ -139,7 +141,19 @@ def manifest(context: Context, scope: str, days: tuple[date, date] | None = None
     }
 
 
-def _deliver(context: Context, scope: str) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+def _doubt_failures(proofs: dict[date, dict[str, Any]]) -> None:
+    """A revert that could not be read may name any deployment before it: that none of those failed is not proven."""
+    lossy = [day for day, one in proofs.items() if any(one.get(s, {}).get("lossy") for s in ("failures", "changes"))]
+    if not lossy:
+        return
+    last = max(lossy)
+    reason = f"a revert of {last} could not be read, and may name a deployment of this day"
+    for day, one in proofs.items():
+        if day < last and one.get("failures", {}).get("state") == Proof.PROVEN:
+            one["failures"] = one["failures"] | {"state": str(Proof.PARTIAL), "reason": reason}
+
+
+def _deliver(context: Context, scope: str, gaps: Sequence[date]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     def rows(dataset: str, *fields: str) -> Iterator[schema.Document]:
         return iter(
             context.db[dataset].find(
@@ -148,9 +162,10 @@ def _deliver(context: Context, scope: str) -> Iterator[tuple[int, list[dict[str,
         )
 
     history = History(
-        deliveries.compact(rows(CHANGES.name, "id", "parents", "authored_ts")),
+        deliveries.compact(rows(CHANGES.name, "id", "parents", "authored_ts", "committed_ts")),
         [Deployment(**row) for row in rows(DEPLOYMENTS.name, "id", "target", "deployed_ts")],
         [Failure(**row) for row in rows(FAILURES.name, "reverted_by", "reverted", "reverted_ts")],
+        [int((schema.start_of(day) + schema.DAY).timestamp()) for day in gaps],
     )
     yield from deliveries.deliver(history).items()
 

@@ -1,6 +1,6 @@
 """Gold: days whose metrics are not made from today's links by today's definitions are computed, staged, published."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -10,11 +10,12 @@ from config import schema
 from config.catalog import DELIVERIES, DORA_DAILY
 from tasks import links, revisions
 from tasks.context import Context
-from tasks.ledger import Partition, Publication
+from tasks.ledger import Claim, Partition, Publication
 from tasks.transforms import code_version, gold
 from tasks.transforms.gold import Spine
 
 MISSING: Final = "missing"
+WORKED_ON: Final = "being worked on"
 
 
 @lru_cache(maxsize=1)
@@ -55,35 +56,42 @@ def _why(document: schema.Document | None, linked: links.Day) -> str | None:
         return "its deliveries have changed"
     if document["code_version"] != code():
         return "the definitions have changed"
-    return "being worked on" if document.get("owner") else None
+    return WORKED_ON if document.get("owner") else None
 
 
 def compute(context: Context, scope: str, windows: Sequence[Stale]) -> int:
     """Compute, stage and publish `windows`; returns how many (another worker may have the rest)."""
     by_partition = {Partition(DORA_DAILY.name, scope, window.day): window for window in windows}
-    claims = context.ledger.claim(list(by_partition))
-    if not claims:
-        return 0
-    try:
-        spine = [_spine(scope, by_partition[claim.partition]) for claim in claims]
-        documents = {row["day"].date(): row for row in context.db.aggregate(gold.pipeline(spine), allowDiskUse=True)}
-        staged, publications = [], []
-        for claim in claims:
-            window = by_partition[claim.partition]
-            document = documents[window.day]
-            revision = schema.digest(document)
-            row_id = f"{claim.partition.key}@{revision}"
-            staged.append({"_id": row_id, **document})
-            extra = {"row_id": row_id, "trust": document["trust"], "reasons": document["reasons"]}
-            publication = Publication(revision, {DELIVERIES.name: window.links.revision}, code(), 1, extra)
-            publications.append((claim, publication))
-        revisions.stage(context.db[schema.GOLD_ROWS], staged)
-        lost = context.ledger.publish(publications)
-    except BaseException:
-        context.ledger.release(claims)
-        raise
-    context.progress(len(claims))
-    return len(claims) - lost
+    claimed = context.ledger.claim(list(by_partition))
+    current = {
+        claim
+        for claim in claimed
+        if claim.is_made_from({DELIVERIES.name: by_partition[claim.partition].links.revision}, code())
+    }
+    context.ledger.release(list(current))
+    if claims := [claim for claim in claimed if claim not in current]:
+        with context.ledger.holding(claims):
+            lost = _compute(context, scope, {claim: by_partition[claim.partition] for claim in claims})
+        context.progress(len(claims))
+        return len(claimed) - lost
+    return len(claimed)
+
+
+def _compute(context: Context, scope: str, windows: Mapping[Claim, Stale]) -> int:
+    """Compute what is claimed; returns how many were lost to another worker."""
+    spine = [_spine(scope, window) for window in windows.values()]
+    documents = {row["day"].date(): row for row in context.db.aggregate(gold.pipeline(spine), allowDiskUse=True)}
+    staged, publications = [], []
+    for claim, window in windows.items():
+        document = documents[window.day]
+        revision = schema.digest(document)
+        row_id = f"{claim.partition.key}@{revision}"
+        staged.append({"_id": row_id, **document})
+        extra = {"row_id": row_id, "trust": document["trust"], "reasons": document["reasons"]}
+        publication = Publication(revision, {DELIVERIES.name: window.links.revision}, code(), 1, extra)
+        publications.append((claim, publication))
+    revisions.stage(context.db[schema.GOLD_ROWS], staged)
+    return context.ledger.publish(publications)
 
 
 def _spine(scope: str, window: Stale) -> Spine:

@@ -7,7 +7,6 @@ Unit asks for its chunks as it goes (Luigi's dynamic dependencies), and several 
 
 import logging
 import os
-import re
 import secrets
 import traceback
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from config import mongo, schema, settings
 from config.catalog import ENTITIES
 from tasks import bronze, entities, links, metrics, revisions, settle, survey
 from tasks.context import Context
+from tasks.ledger import LeaseLostError, redacted
 from tasks.sources import registry
 from tasks.sources.contract import Source
 
@@ -37,14 +37,6 @@ class UnitFailedError(RuntimeError):
     """The unit could not be swept; its windows have failed receipts, and what was known before stays visible."""
 
 
-_CREDENTIALS = re.compile(r"://[^/@\s]+@")
-
-
-def redacted(text: str) -> str:
-    """`text` without the credentials of URLs."""
-    return _CREDENTIALS.sub("://***@", text)
-
-
 def new_run_id(now: datetime | None = None) -> str:
     """A name for one run: sortable, unique."""
     return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -57,6 +49,7 @@ def _context(run_id: str, pid: int) -> Context:  # noqa: ARG001 - a forked worke
 
 class _Task(luigi.Task):
     run_id: str = luigi.Parameter(default="", significant=False, visibility=ParameterVisibility.HIDDEN)
+    """Significant where a task is of one run: a scheduler must not take it for that of another."""
 
     @property
     def context(self) -> Context:
@@ -98,6 +91,7 @@ class Sweep(_Task):
     unit: str = luigi.Parameter()
     start: date = luigi.DateParameter()
     end: date = luigi.DateParameter()
+    run_id: str = luigi.Parameter()
 
     def complete(self) -> bool:
         """Whether this run has swept: a source is looked at again by every run."""
@@ -106,7 +100,12 @@ class Sweep(_Task):
     def run(self) -> None:
         """Sweep; a source that cannot be read is recorded, and reported by the Unit at its end."""
         days = _half_open(self.start, self.end)
-        error = bronze.sweep(self.context, _source(self.source), self.unit, days, self.context.now)
+        while True:
+            try:
+                error = bronze.sweep(self.context, _source(self.source), self.unit, days, lambda: datetime.now(UTC))
+            except LeaseLostError:  # look again, once the other one is through
+                continue
+            break
         self._say(error or "swept")
         self._finish(self.task_id, {"error": error})
 
@@ -183,6 +182,7 @@ class Unit(_Task):
     unit: str = luigi.Parameter()
     start: date = luigi.DateParameter()
     end: date = luigi.DateParameter()
+    run_id: str = luigi.Parameter()
 
     def complete(self) -> bool:
         """Whether this run is through with it."""
@@ -235,9 +235,10 @@ class Unit(_Task):
 class _Run(_Task):
     """One run over all configured sources."""
 
+    run_id: str = luigi.Parameter(default="", description="Names the run; made up if empty.")
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.run_id = self.run_id or new_run_id()
+        super().__init__(*args, **{**kwargs, "run_id": kwargs.get("run_id") or new_run_id()})
 
     def days(self) -> Days:
         """First and last day."""

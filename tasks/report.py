@@ -38,7 +38,7 @@ def rows(start: date, end: date, scopes: Sequence[str] | None = None) -> Iterato
     for scope in scopes or ():
         if scope not in known:
             raise ConfigError(f"no scope {scope!r}; there are: {', '.join(known) or 'none yet, try touchstone run'}")
-    days = list(survey.each_day((start, date.fromordinal(end.toordinal() + 1))))
+    days = [date.fromordinal(number) for number in range(start.toordinal(), end.toordinal() + 1)]
     for scope in sorted(scopes or known):
         window = {"$gte": schema.start_of(start), "$lte": schema.start_of(end)}
         found = {row["day"].date(): row for row in _published(context, scope, window)}
@@ -80,6 +80,9 @@ def write_json(lines: Iterable[dict[str, Any]], file: TextIO) -> None:
 
 def print_table(lines: Sequence[dict[str, Any]], console: Console) -> None:
     """For people: days on which nothing happened are left out, and counted."""
+    if not lines:
+        console.print("Nothing to show yet: try `touchstone run`, or `touchstone backfill` for the past.")
+        return
     scopes = sorted({line["scope"] for line in lines})
     table = Table(
         title=Text(f"DORA metrics of {', '.join(scopes)}", "bold"),
@@ -231,10 +234,11 @@ def explain(dataset: str, window: date, scopes: Sequence[str] | None, console: C
             (one for one in survey.standings(context, scope) if one.partition == partition),
             survey.Standing(partition, State.STALE, "", "the configured sources no longer feed it"),
         )
-        day = links.manifest(context, scope, (window, date.fromordinal(window.toordinal() + 1))).get(window)
+        day = links.manifest(context, scope).get(window)
         _explain(document, standing, day, console)
     if not found:
-        console.print(f"no window {window} of {dataset} in the ledger; `touchstone status` shows what there is")
+        told = f"no window {window} of {dataset} in the ledger; `touchstone status` shows what there is"
+        console.print(told, markup=False)
     return found
 
 
@@ -251,7 +255,8 @@ def _explain(document: schema.Document, standing: survey.Standing, linked: links
     if document["dataset"] == DORA_DAILY.name and linked:
         console.print(f"  today {DELIVERIES.name} @ {linked.revision}", markup=False)
         for stream, proof in linked.proofs.items():
-            console.print(f"  {stream}: {proof['state']}" + (f", {proof['reason']}" if proof["reason"] else ""))
+            why = f", {proof['reason']}" if proof["reason"] else ""
+            console.print(f"  {stream}: {proof['state']}{why}", markup=False)
     for key in ("proof", "receipt", "reasons"):
         for name, value in (document.get(key) or {}).items():
             console.print(f"  {key}.{name}: {value}", markup=False)

@@ -17,6 +17,9 @@ from tasks.ledger import insert_new
 GRACE: Final = timedelta(days=1)
 """Longer than any reader holds on to a pointer."""
 
+RUNS_KEPT: Final = timedelta(days=30)
+"""How long the notes of a run are kept; their ids begin with the time."""
+
 BATCH: Final = 5000
 
 
@@ -39,6 +42,7 @@ def collect(context: Context) -> int:
     if last and context.now - last["at"] < GRACE:
         return 0
     meta.update_one({"_id": "collected"}, {"$set": {"at": context.now}}, upsert=True)
+    context.db[schema.RUNS].delete_many({"_id": {"$lt": f"{context.now - RUNS_KEPT:%Y%m%dT%H%M%SZ}"}})
     return sum(
         _collect(context, context.db[name], key, wanted)
         for name, key, wanted in (
@@ -51,19 +55,23 @@ def collect(context: Context) -> int:
 
 def _collect(context: Context, collection: schema.Coll, key: str, wanted: Callable[[Context], Iterable[str]]) -> int:
     before = context.now - GRACE
-    marked = collection.distinct(key, {"doomed_at": {"$lt": before}})
-    present = {one["_id"] for one in collection.aggregate([{"$group": {"_id": f"${key}"}}])}
+    marked = _keys(collection, key, {"doomed_at": {"$lt": before}})
+    present = _keys(collection, key, {})
     pointed_at = set(wanted(context))
     deleted = 0
-    for keys in _pieces(sorted(set(marked) - pointed_at)):
+    for keys in _pieces(sorted(marked - pointed_at)):
         deleted += collection.delete_many({key: {"$in": keys}, "doomed_at": {"$lt": before}}).deleted_count
-    for keys in _pieces(sorted(pointed_at & set(marked))):
+    for keys in _pieces(sorted(pointed_at & marked)):
         collection.update_many({key: {"$in": keys}}, {"$unset": {"doomed_at": ""}})
     for keys in _pieces(sorted(present - pointed_at)):
         collection.update_many(
             {key: {"$in": keys}, "doomed_at": {"$exists": False}}, {"$set": {"doomed_at": context.now}}
         )
     return deleted
+
+
+def _keys(collection: schema.Coll, key: str, where: dict[str, Any]) -> set[str]:
+    return {one["_id"] for one in collection.aggregate([{"$match": where}, {"$group": {"_id": f"${key}"}}])}
 
 
 def _gold(context: Context) -> Iterable[str]:

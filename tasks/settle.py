@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from config.catalog import Dataset
 from tasks import entities, links, metrics
 from tasks.context import POLL_SECONDS, Context
-from tasks.ledger import LeaseLostError
+from tasks.ledger import LeaseLostError, RetryLaterError
 
 Days = tuple[date, date]
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def links_of(context: Context, scope: str, datasets: Sequence[Dataset]) -> None:
     for _ in range(ROUNDS):
         try:
             links.link(context, scope)
-        except (links.NotSettledError, LeaseLostError):
+        except RetryLaterError:
             time.sleep(POLL_SECONDS)
             for dataset in datasets:
                 entities_of(context, dataset, scope)
@@ -60,7 +60,10 @@ def _settle(context: Context, stale: Callable[[], list[T]], work: Callable[[list
     context.plan(len(windows))
     rounds = 0
     while windows:
-        done = sum(work(windows[at : at + context.chunk]) for at in range(0, len(windows), context.chunk))
+        try:
+            done = sum(work(windows[at : at + context.chunk]) for at in range(0, len(windows), context.chunk))
+        except LeaseLostError:
+            done = 0
         if done == len(windows):
             return
         if done:

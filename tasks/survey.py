@@ -48,8 +48,10 @@ def gaps(context: Context, days: Days) -> list[Partition]:
     """The Gold partitions in [first, last) that are not complete."""
     found = []
     for scope in scopes(context):
+        if links.is_stale(context, scope):
+            found.append(Partition(DELIVERIES.name, scope))
         linked = links.manifest(context, scope, days)
-        stale = {window.day for window in metrics.stale(context, scope, days)}
+        stale = {window.day for window in metrics.stale(context, scope, days) if window.why != metrics.WORKED_ON}
         stale |= {day for day in each_day(days) if day not in linked}
         found += [Partition(DORA_DAILY.name, scope, day) for day in sorted(stale)]
     return found

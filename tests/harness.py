@@ -39,7 +39,7 @@ def run_all(context: Context, source: Source, days: tuple[date, date]) -> str | 
     """What Luigi would run, in one thread: sweep, fold, link, compute. Returns why the sweep failed, if it did."""
     error = None
     for unit in source.units():
-        error = bronze.sweep(context, source, unit, days, context.now) or error
+        error = bronze.sweep(context, source, unit, days, lambda: context.now) or error
         for scope in bronze.scopes(context, source, unit):
             for dataset in ENTITIES:
                 settle.entities_of(context, dataset, scope)

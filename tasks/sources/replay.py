@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from tasks.sources.contract import LATEST, Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept, instant
+from tasks.sources.contract import EARLIEST, LATEST, Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept, instant
 
 UNIT: Final = "files"
 """All files of one source are swept together: one origin may be spread over several."""
@@ -37,6 +37,8 @@ class _Span:
     last: datetime
     items: int
     streams: set[str]
+    end: datetime | None = None
+    """When the recording ended, if that was on the day of its last item."""
 
 
 class ReplaySource:
@@ -62,11 +64,15 @@ class ReplaySource:
             yield Swept(cursor, _coverages(_spans_of(cursor), now), unchanged=True)
             return
         spans: dict[tuple[str, str], _Span] = {}
+        written = datetime.fromtimestamp(max(path.stat().st_mtime for path in files), UTC)
         for path in files:
             for part in _read(path):
                 if isinstance(part, Item):
-                    _extend(spans, part)
+                    _extend(spans, part, now)
                 yield part
+        for span in spans.values():
+            if span.last.date() == written.date():  # the recording was cut on its last day: nothing is known after
+                span.end = written
         if _state(files) != seen["state"]:
             raise SourceError(f"{self.name}/{unit}: a file changed while it was read; the next run reads it again")
         yield Swept(seen | {"spans": _spans_document(spans)}, _coverages(spans, now), whole=True)
@@ -78,6 +84,8 @@ class ReplaySource:
             if not matches:
                 raise SourceError(f"{self.name}: no file matches {pattern}; check `paths` of this source")
             files.update(match for match in matches if match.is_file())
+        if not files:
+            raise SourceError(f"{self.name}: {', '.join(self.paths)} matches folders only; name files")
         return sorted(files)
 
 
@@ -110,7 +118,7 @@ def _open(path: Path) -> BinaryIO:
 
 def _item(raw: bytes, place: str) -> Item | Rejected:
     try:
-        record = json.loads(raw)
+        record = json.loads(raw, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         why = "nested too deep" if isinstance(error, RecursionError) else str(error)
         return _rejected(raw, place, f"not JSON: {why}")
@@ -120,6 +128,10 @@ def _item(raw: bytes, place: str) -> Item | Rejected:
         return _event(record, place) if "type" in record and "payload" not in record else _envelope(record, place)
     except _LineError as error:
         return _rejected(raw, place, str(error))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
 
 
 def _event(event: Mapping[str, Any], place: str) -> Item:
@@ -175,7 +187,7 @@ def _time(value: Any) -> datetime:
     if at.tzinfo is None:
         raise _LineError("`updated_on` has no zone; write 2026-01-31T12:00:00Z or with an offset")
     try:
-        return at.astimezone(UTC)
+        return min(at.astimezone(UTC), LATEST)
     except OverflowError:
         raise _LineError("`updated_on` lies outside of the years 1 to 9999") from None
 
@@ -206,13 +218,12 @@ def _rejected(raw: bytes, place: str, reason: str) -> Rejected:
     )  # fmt: skip
 
 
-def _extend(spans: dict[tuple[str, str], _Span], item: Item) -> None:
-    span = spans.get((item.source, item.origin))
-    if span is None:
-        spans[item.source, item.origin] = _Span(item.updated_on, item.updated_on, 1, {item.stream})
-        return
-    span.first = min(span.first, item.updated_on)
-    span.last = max(span.last, item.updated_on)
+def _extend(spans: dict[tuple[str, str], _Span], item: Item, now: datetime) -> None:
+    """A date that lies in the future is broken, and proves nothing about the time until then."""
+    at = min(item.updated_on, now)
+    span = spans.setdefault((item.source, item.origin), _Span(at, EARLIEST, 0, set()))
+    span.first = min(span.first, at)
+    span.last = span.last if item.updated_on > now else max(span.last, at)
     span.items += 1
     span.streams.add(item.stream)
 
@@ -223,7 +234,7 @@ def _coverages(spans: Mapping[tuple[str, str], _Span], now: datetime) -> tuple[C
             source, origin,
             tuple(sorted({*span.streams, *(_STREAMS.values() if source == "git" else ())})),
             start=span.first.replace(hour=0, minute=0, second=0, microsecond=0),
-            end=min(now, _end_of_day(span.last)),
+            end=min(now, span.end or _end_of_day(span.last)),
             evidence={"items": span.items},
         )
         for (source, origin), span in sorted(spans.items())
@@ -231,20 +242,19 @@ def _coverages(spans: Mapping[tuple[str, str], _Span], now: datetime) -> tuple[C
 
 
 def _end_of_day(at: datetime) -> datetime:
-    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    return LATEST if midnight.date() == LATEST.date() else midnight + timedelta(days=1)
+    return at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 def _spans_document(spans: Mapping[tuple[str, str], _Span]) -> list[dict[str, Any]]:
     return [
-        {"source": source, "origin": origin, "first": span.first, "last": span.last, "items": span.items,
-         "streams": sorted(span.streams)}
+        {"source": source, "origin": origin, "first": span.first, "last": span.last, "end": span.end,
+         "items": span.items, "streams": sorted(span.streams)}
         for (source, origin), span in sorted(spans.items())
     ]  # fmt: skip
 
 
 def _spans_of(cursor: Cursor) -> dict[tuple[str, str], _Span]:
     return {
-        (one["source"], one["origin"]): _Span(one["first"], one["last"], one["items"], set(one["streams"]))
+        (one["source"], one["origin"]): _Span(one["first"], one["last"], one["items"], set(one["streams"]), one["end"])
         for one in cursor["spans"]
     }

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 SECONDS_PER_DAY = 86_400
 FULL_SHA = 40
+SHORTEST_PREFIX = 7
 
 
 class Change(NamedTuple):
@@ -28,6 +29,7 @@ class Change(NamedTuple):
     id: str
     parents: Sequence[str]
     authored_ts: int
+    committed_ts: int = 0
 
 
 class Deployment(NamedTuple):
@@ -53,6 +55,8 @@ class History:
     changes: Sequence[Change]
     deployments: Sequence[Deployment]
     failures: Sequence[Failure]
+    gaps: Sequence[int] = ()
+    """When deployments may be missing: the ends of days of which not all could be read, in epoch seconds."""
 
 
 class _Pair(NamedTuple):
@@ -71,6 +75,7 @@ def deliver(history: History) -> dict[int, list[dict[str, Any]]]:
     index = {change.id: number for number, change in enumerate(history.changes)}
     deployments = sorted(history.deployments, key=lambda one: (one.deployed_ts, one.id.encode("utf-8", "replace")))
     first, whole = _first_deployments(history.changes, index, deployments)
+    _doubt(history, deployments, first, whole)
     pairs = _pairs(history, index, deployments, first)
     failed_ever = {pair.failed for pair in pairs}
     failed_before_next = {pair.failed for pair in pairs if pair.before_next}
@@ -144,6 +149,26 @@ def _first_deployments(
     return first, whole
 
 
+def _doubt(history: History, deployments: Sequence[Deployment], first: Sequence[int | None], whole: list[bool]) -> None:
+    """Take back `whole` where a deployment may only seem to be the first to deliver a change.
+
+    A deployment that is missing, or one whose history has a hole, leaves changes to later ones that are not theirs.
+    Such a change is older than the gap, so a later deployment is in doubt if it delivers one that is.
+    """
+    torn = [deployment.deployed_ts for deployment, known in zip(deployments, whole, strict=True) if not known]
+    gaps = sorted([*history.gaps, *torn])
+    if not gaps:
+        return
+    oldest: dict[int, int] = {}
+    for change, number in zip(history.changes, first, strict=True):
+        if number is not None:
+            oldest[number] = min(change.committed_ts, oldest.get(number, change.committed_ts))
+    for number, committed in oldest.items():
+        before = bisect_left(gaps, deployments[number].deployed_ts)
+        if before and committed < gaps[before - 1]:
+            whole[number] = False
+
+
 def _pairs(
     history: History, index: Mapping[str, int], deployments: Sequence[Deployment], first: Sequence[int | None]
 ) -> list[_Pair]:
@@ -167,6 +192,8 @@ def _pairs(
 def _resolve(text: str, index: Mapping[str, int], shas: Sequence[str]) -> int | None:
     if len(text) >= FULL_SHA:
         return index.get(text)
+    if len(text) < SHORTEST_PREFIX:
+        return None
     at = bisect_left(shas, text)
     matches = [sha for sha in shas[at : at + 2] if sha.startswith(text)]
     return index[matches[0]] if len(matches) == 1 else None
@@ -179,4 +206,7 @@ def compact(changes: Iterable[Mapping[str, Any]]) -> list[Change]:
     def one(sha: str) -> str:
         return known.setdefault(sha, sha)
 
-    return [Change(one(row["id"]), tuple(map(one, row["parents"])), row["authored_ts"]) for row in changes]
+    return [
+        Change(one(row["id"]), tuple(map(one, row["parents"])), row["authored_ts"], row["committed_ts"])
+        for row in changes
+    ]

@@ -51,6 +51,8 @@ _ON_CHANGES: Final = tuple(
 )
 _ON_FAILURES: Final = (*_RATES, "failed_deployments_revert_ever", "failed_deployment_recovery_time_median_seconds")
 
+_TORN: Final = "the history behind a deployment of the day, or behind an earlier one, is not whole"
+
 Stage = dict[str, Any]
 
 
@@ -162,7 +164,13 @@ def _why() -> Stage:
             {
                 "$ifNull": [
                     _unknown("changes"),
-                    {"$cond": [{"$gt": ["$torn", 0]}, "history behind a deployment of the day is not whole", None]},
+                    {
+                        "$cond": [
+                            {"$gt": ["$torn", 0]},
+                            _TORN,
+                            None,
+                        ]
+                    },
                 ]
             },
         ]
@@ -172,9 +180,10 @@ def _why() -> Stage:
         metric: failures if metric in _ON_FAILURES else changes if metric in _ON_CHANGES else deployments
         for metric in METRICS
     }
-    for metric in (*_COUNTS, *_RATES):  # a zero needs proof: a lower bound of zero says nothing
-        unproven_zero = {"$and": [{"$eq": [f"${metric}", 0]}, _any_partial()]}
-        zero = {"$cond": [unproven_zero, _first_partial_reason(), None]}
+    for metric in (*_COUNTS, *_RATES):  # a zero needs proof: that none was seen says nothing where not all was seen
+        streams = _STREAMS if metric in _ON_FAILURES else _STREAMS[:2] if metric in _ON_CHANGES else _STREAMS[:1]
+        unproven_zero = {"$and": [{"$eq": [f"${metric}", 0]}, _any_partial(streams)]}
+        zero = {"$cond": [unproven_zero, _first_partial_reason(streams), None]}
         reasons[metric] = {"$ifNull": [reasons[metric], zero]}
     return reasons
 
@@ -188,14 +197,14 @@ def _unknown(stream: str) -> Stage:
     return {"$cond": [known, None, {"$ifNull": [f"$spine.{stream}.reason", "no receipt"]}]}
 
 
-def _any_partial() -> Stage:
-    return {"$or": [{"$eq": [f"$spine.{stream}.state", "partial"]} for stream in _STREAMS]}
+def _any_partial(streams: Sequence[str]) -> Stage:
+    return {"$or": [{"$eq": [f"$spine.{stream}.state", "partial"]} for stream in streams]}
 
 
-def _first_partial_reason() -> Stage:
+def _first_partial_reason(streams: Sequence[str]) -> Stage:
     return {
         "$ifNull": [
-            *({"$cond": [{"$eq": [f"$spine.{s}.state", "partial"]}, f"$spine.{s}.reason", None]} for s in _STREAMS),
+            *({"$cond": [{"$eq": [f"$spine.{s}.state", "partial"]}, f"$spine.{s}.reason", None]} for s in streams),
             "the window is not proven",
         ]
     }

@@ -641,8 +641,9 @@ def test_another_key_yields_everything_again(repo: Repo, tmp_path: Path) -> None
     sweep()
     other = Sweeper(repo.path, tmp_path / "cache", key=b"another key")
     other.cursor, other.seen = sweep.cursor, sweep.seen
-    _, swept = other()
+    items, swept = other()
     assert swept.whole
+    assert items[0].updated_on == other.now
     (payload,) = other.state().values()
     assert payload["author"] == hmac.digest(b"another key", b"ann@example.org", "sha256").hex()[:32]
 
@@ -792,6 +793,7 @@ def test_a_first_sweep_that_broke_off_is_simply_made_again(repo: Repo, sweep: Sw
     before = list(sweep.seen)
     items, _ = sweep()
     assert items[:2] == before
+    assert sweep.state() == present(repo.path, repo.path.parent / "cache2")
     assert not any("observed_ts" in item.payload for item in items)
 
 
@@ -903,6 +905,7 @@ def test_a_mirror_is_packed_without_losing_what_vanished(
     lost = repo.commit()
     remote()
     repo.git("reset", "-q", "--hard", base)
+    repo.commit("instead")
     remote()
     (mirror,) = (tmp_path / "cache").glob("*.git")
     assert run_git(f"--git-dir={mirror}", "cat-file", "-t", lost) == "commit"
@@ -963,14 +966,14 @@ def test_a_head_that_names_no_branch(repo: Repo, sweep: Sweeper, remote: Sweeper
     """With branches but no default branch the tags are told, but what else there is remains unproven."""
     repo.commit()
     repo.tag("v1")
+    untagged = repo.commit()
     sweep()
     remote()
-    repo.commit()
     repo.git("symbolic-ref", "HEAD", "refs/heads/none")
     repo.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/heads/main")  # is not the HEAD that counts
     for one in (sweep, remote):
         items, swept = one()
-        assert items == []
+        assert [(item.id, item.deleted) for item in items] == [(untagged, True)]
         assert "set the default branch" in str(swept.coverages[0].problem)
 
 

@@ -11,7 +11,7 @@ from config import schema
 from tasks.context import Context
 from tasks.sources.contract import Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept, instant
 from tasks.sources.replay import ReplaySource
-from tests.harness import NOW, commit, gold, make_context, run_all, tag
+from tests.harness import NOW, commit, gold, make_context, revert, run_all, sha, tag
 
 FIRST = date(2024, 1, 1)
 RANGE = (FIRST, FIRST + timedelta(days=6))
@@ -101,7 +101,84 @@ def test_what_mongodb_cannot_hold_is_kept_as_bytes(context: Context, recorded: R
     assert all("MongoDB cannot hold it" in one["reason"] for one in aside)
     assert str(2**70).encode() in aside[0]["raw"]
     assert day(context, 3)["change_lead_time_median_seconds"] is None
-    assert day(context, 2)["trust"] == "proven"
+    assert day(context, 2)["deployment_frequency"] == 1
+    assert day(context, 2)["changes_shipped"] == 1
+
+
+def test_a_lost_revert_makes_the_zeros_before_it_doubtful(context: Context, recorded: Recorded) -> None:
+    """It may name any earlier deployment: that none of them failed is no longer proven. What did fail stays."""
+    lost = revert("end", "b", 5.9) | {"reverted_sha_raw": None}
+    run_all(context, recorded([*EVENTS, lost, commit("r", "b", 3.5), revert("r", "a", 3.5)]), RANGE)
+    assert day(context, 0)["failed_deployments_revert_ever"] == 1
+    earlier = day(context, 2)
+    assert (earlier["trust"], earlier["change_fail_rate_revert_ever"]) == ("partial", None)
+    assert "a revert of 2024-01-06 could not be read" in earlier["reasons"]["change_fail_rate_revert_ever"]
+    assert (earlier["deployment_frequency"], earlier["changes_shipped"]) == (1, 1)
+    run_all(context, recorded([*EVENTS, revert("end", "b", 5.9)]), RANGE)
+    assert (day(context, 2)["trust"], day(context, 2)["change_fail_rate_revert_ever"]) == ("proven", 1.0)
+
+
+def test_a_lost_tag_makes_the_next_deliveries_doubtful(context: Context, recorded: Recorded) -> None:
+    """The next tag seems to deliver what the lost one did; a later one that delivers only newer changes is fine."""
+    later = [commit("c", "b", 3.2), tag("v3", "c", 3.5), commit("d", "c", 4.2), tag("v4", "d", 4.5)]
+    run_all(context, recorded([*EVENTS[:-1], *later, tag("v2", "b", 2.5) | {"name": ""}]), RANGE)
+    assert (day(context, 2)["trust"], day(context, 2)["deployment_frequency"]) == ("unknown", None)
+    assert (day(context, 3)["trust"], day(context, 3)["deployment_frequency"]) == ("partial", 1)
+    assert day(context, 3)["changes_shipped"] is None
+    assert (day(context, 4)["trust"], day(context, 4)["changes_shipped"]) == ("proven", 1)
+
+
+def test_a_lost_commit_makes_later_deliveries_of_what_lies_behind_it_doubtful(
+    context: Context, recorded: Recorded
+) -> None:
+    """What the first tag reached only through the hole, a later tag reaches another way: it is not the first."""
+    history = [
+        commit("a", "", 0.1), commit("hole", "a", 0.2), commit("b", "hole", 0.3), commit("side", "a", 1.1),
+        commit("c", "b side", 2.1), commit("end", "c", 5.9), tag("v1", "b", 0.5), tag("v2", "c", 2.5),
+    ]  # fmt: skip
+    run_all(
+        context,
+        recorded([event for event in history if event["sha" if "sha" in event else "name"] != sha("hole")]),
+        RANGE,
+    )
+    assert day(context, 0)["changes_shipped"] is None
+    assert day(context, 2)["changes_shipped"] is None
+    run_all(context, recorded(history), RANGE)
+    assert [day(context, n)["changes_shipped"] for n in (0, 2)] == [3, 2]
+
+
+def test_a_line_of_an_unknown_kind_is_a_doubt_about_every_day(context: Context, recorded: Recorded) -> None:
+    """`"type": "Tag"`: it looks like an item, of a stream that there is not; it may be any."""
+    run_all(context, recorded([*EVENTS, tag("v3", "b", 3.5) | {"type": "Tag"}]), RANGE)
+    assert (day(context, 3)["trust"], day(context, 3)["deployment_frequency"]) == ("partial", None)
+
+
+def test_a_broken_date_far_ahead_proves_nothing_in_between(context: Context, recorded: Recorded) -> None:
+    """A commit of 2038 does not stretch the recording until then, and one beyond all calendars is no loss."""
+    far = [commit("far", "b", 5000), commit("beyond", "b", 0) | {"commit_ts": 300_000_000_000}]
+    run_all(context, recorded([*EVENTS, *far]), (FIRST, RANGE[1] + timedelta(days=30)))
+    assert day(context, 5)["trust"] == "proven"
+    assert day(context, 20)["trust"] == "unknown"
+    assert context.db["silver.changes"].count_documents({}) == 5
+
+
+def test_yesterday_closes_though_nothing_is_new_and_only_today_is_asked_for(database: str) -> None:  # noqa: ARG001
+    """The window that was open at the last look is looked at again by any run."""
+    noon = schema.start_of(RANGE[1]) - timedelta(hours=12)
+
+    class Unchanged(Scripted):
+        def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Item | Rejected | Swept]:
+            parts = list(super().sweep(unit, cursor, now))
+            swept = parts.pop()
+            assert isinstance(swept, Swept)
+            yield from () if cursor else parts
+            yield Swept({"same": 1}, swept.coverages, unchanged=cursor is not None)
+
+    run_all(make_context(noon), Unchanged(items(), until=noon), RANGE)
+    assert day(make_context(), 5)["coverage"] == 0.5
+    later = noon + timedelta(days=1)
+    run_all(make_context(later), Unchanged(items(), until=later), (RANGE[1], RANGE[1] + timedelta(days=1)))
+    assert (day(make_context(), 5)["trust"], day(make_context(), 5)["deployment_frequency"]) == ("proven", 0)
 
 
 class Scripted:
@@ -195,7 +272,7 @@ def test_tombstones_and_returns_follow_the_newest_version(context: Context) -> N
 
 
 def test_two_sources_of_one_origin_complete_each_other(context: Context, recorded: Recorded) -> None:
-    """What one has proven stands though the other knows less, in either order and however often; items of both count."""
+    """What one has proven stands though the other knows less, in either order, however often; items of both count."""
     end = schema.start_of(RANGE[1])
     whole, part = Scripted(items(), until=end), recorded([tag("v3", "b", 3.5)])
     for _ in range(2):
@@ -208,9 +285,7 @@ def test_two_sources_of_one_origin_complete_each_other(context: Context, recorde
     assert gold(context) == before
 
 
-def test_an_origin_that_vanishes_from_its_files_is_unknown_from_then_on(
-    context: Context, recorded: Recorded
-) -> None:
+def test_an_origin_that_vanishes_from_its_files_is_unknown_from_then_on(context: Context, recorded: Recorded) -> None:
     """It is not forgotten in silence: its past stays proven, the days to come are unknown with the reason."""
     run_all(context, recorded(EVENTS), RANGE)
     run_all(context, recorded([commit("x", "", 0.5) | {"repo": "acme/web"}]), (RANGE[1], RANGE[1] + timedelta(days=1)))
