@@ -3,10 +3,11 @@
 import csv
 import json
 import platform
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from importlib.metadata import version
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, TextIO
 
 from rich.console import Console
@@ -79,43 +80,47 @@ def write_json(lines: Iterable[dict[str, Any]], file: TextIO) -> None:
 
 
 def print_table(lines: Sequence[dict[str, Any]], console: Console) -> None:
-    """For people: days on which nothing happened are left out, and counted."""
+    """For people, a table for each scope: days on which nothing happened, or is known, are left out and counted."""
     if not lines:
         console.print("Nothing to show yet: try `touchstone run`, or `touchstone backfill` for the past.")
-        return
-    scopes = sorted({line["scope"] for line in lines})
-    table = Table(
-        title=Text(f"DORA metrics of {', '.join(scopes)}", "bold"),
-        title_justify="left",
-        box=None,
-        header_style="bold underline",
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    several = len(scopes) > 1
-    for heading in [*(["scope"] if several else []), "day"]:
-        table.add_column(heading, no_wrap=True)
+    for scope, of_scope in groupby(lines, key=itemgetter("scope")):
+        _print_scope(scope, list(of_scope), console)
+
+
+def _print_scope(scope: str, lines: Sequence[dict[str, Any]], console: Console) -> None:
+    table = Table(title=Text(f"DORA metrics of {scope}", "bold"), title_justify="left", box=None, padding=(0, 1, 0, 0),
+                  pad_edge=False, header_style="bold underline")  # fmt: skip
+    table.add_column("day", no_wrap=True)
     for heading in ("deploys", "changes", "lead p50", "lead p90", "failed", "recovery", "rework"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("trust", no_wrap=True)
-    quiet = [line for line in lines if line["trust"] == "proven" and not line["deployment_frequency"]]
+    quiet = 0
+    unknown: dict[str, list[str]] = {}
     for line in lines:
+        if line["trust"] != "proven":
+            for reason in set(line["reasons"].values()):
+                unknown.setdefault(reason, []).append(line["day"])
         if line["trust"] == "proven" and not line["deployment_frequency"]:
+            quiet += 1
+        if line["trust"] == "unknown" or (line["trust"] == "proven" and not line["deployment_frequency"]):
             continue
         table.add_row(
-            *([Text(line["scope"])] if several else []), line["day"],
-            number(line["deployment_frequency"]), number(line["changes_shipped"]),
+            line["day"], number(line["deployment_frequency"]), number(line["changes_shipped"]),
             duration(line["change_lead_time_median_seconds"]), duration(line["change_lead_time_p90_seconds"]),
             percent(line["change_fail_rate_revert_ever"]),
             duration(line["failed_deployment_recovery_time_median_seconds"]), percent(line["deployment_rework_rate"]),
             trust(line),
         )  # fmt: skip
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(Text(f"DORA metrics of {scope}", "bold"))
     if quiet:
-        console.print(f"{len(quiet):,} more days without a deployment, each proven.")
-    reasons = Counter(reason for line in lines if line["trust"] != "proven" for reason in set(line["reasons"].values()))
-    for reason, days in reasons.most_common(REASONS):
-        console.print(f"not known on {days:,} days: {reason}", markup=False)
+        console.print(f"{quiet:,} {'more ' if table.row_count else ''}days without a deployment, each proven.")
+    for reason, days in sorted(unknown.items(), key=lambda pair: -len(pair[1]))[:REASONS]:
+        when = days[0] if len(days) == 1 else f"{len(days):,} days, {days[0]} to {days[-1]}"
+        console.print(f"not known ({when}): {reason}", markup=False)
+    console.print()
 
 
 def trust(line: dict[str, Any]) -> Text:

@@ -46,7 +46,7 @@ def run(start: date, end: date, *, workers: int, console: Console) -> Outcome:
     with _Watch(context, console):
         result = _build(Backfill(start=start, end=end, run_id=run_id), workers, loaded.scheduler.url)
     noted = context.db[schema.RUNS].find_one({"_id": run_id}) or {}
-    notes = [note for note in _notes(context) if note]
+    notes = _notes(context, start, end)
     if result.status not in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY):
         return Outcome(list(noted.get("failures", [])) or [result.one_line_summary], notes)
     return Outcome([], notes)
@@ -61,9 +61,16 @@ def _build(task: luigi.Task, workers: int, scheduler: str | None) -> Any:
     return luigi.build([task], workers=workers, detailed_summary=True, no_lock=True, **where)  # type: ignore[no-untyped-call]
 
 
-def _notes(context: Context) -> list[str]:
-    rejected = context.db[schema.QUARANTINE].estimated_document_count()
-    return [f"{rejected} records are set aside: see `touchstone status`" if rejected else ""]
+def _notes(context: Context, start: date, end: date) -> list[str]:
+    """What is no failure, and yet to be known."""
+    window = {"$gte": schema.start_of(start), "$lte": schema.start_of(end)}
+    unknown = {"dataset": DORA_DAILY.name, "window": window, "trust": "unknown"}
+    notes = []
+    if days := context.db[schema.LEDGER].count_documents(unknown):
+        notes.append(f"{days:,} days are unknown: `touchstone metrics --from {start} --to {end}` says why")
+    if records := context.db[schema.QUARANTINE].estimated_document_count():
+        notes.append(f"{records:,} records are set aside: see `touchstone status`")
+    return notes
 
 
 class _Watch:

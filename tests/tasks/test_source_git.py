@@ -640,7 +640,7 @@ def test_another_key_yields_everything_again(repo: Repo, tmp_path: Path) -> None
     sweep = Sweeper(repo.path, tmp_path / "cache")
     sweep()
     other = Sweeper(repo.path, tmp_path / "cache", key=b"another key")
-    other.cursor, other.seen = sweep.cursor, sweep.seen
+    other.cursor, other.seen, other.now = sweep.cursor, sweep.seen, sweep.now
     items, swept = other()
     assert swept.whole
     assert items[0].updated_on == other.now
