@@ -116,7 +116,7 @@ def _become(command: list[str], supervisor: int, die_with_parent: Callable[[], N
 
 def _death_wish() -> Callable[[], None]:
     """A function that has the calling process killed when its parent ends; it does nothing where that is unknown."""
-    if sys.platform != "linux":
+    if os.uname().sysname != "Linux":
         return lambda: None
     import ctypes  # noqa: PLC0415 - its import is 10 ms, and this module is imported by every command
 

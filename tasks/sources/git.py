@@ -7,6 +7,8 @@ was observed, later than every version before, so that the newest version is alw
 What left is asked of git as long as it has the old commits. For when it has collected them, each sweep leaves a list of
 the universe under `cache` and names it in the cursor. Where both are gone, coverage says so from then on. A sweep also
 notes there what it is about to yield: if its cursor is never saved, the next one sets right what it said.
+
+Longer than most modules: what is yielded, and what must be remembered for it to be right, are one argument.
 """
 
 import hashlib

@@ -2,6 +2,8 @@
 
 No prompt, no wait without end, no secret in an error, no write to what is read in place. Histories are read with no
 configuration but the repository's own; the user's (credentials, proxy, ssh, safe.directory) serves to reach them.
+
+Longer than most modules: each way in which git may hang, fail or say too little has its answer here, and only here.
 """
 
 import fcntl
