@@ -17,7 +17,7 @@ import bson
 import pytest
 
 from tasks.sources import git as git_source
-from tasks.sources import git_commands
+from tasks.sources import git_commands, git_memory
 from tasks.sources.contract import LATEST, Cursor, Item, SourceError, Swept, instant
 from tasks.sources.git import GitSource, Repository
 
@@ -742,7 +742,7 @@ def test_few_lists_are_kept(repo: Repo, sweep: Sweeper, tmp_path: Path) -> None:
         repo.commit()
         sweep()
     (lists,) = tmp_path.glob("cache/*.universe")
-    assert len(list(lists.iterdir())) == git_source._LISTS_KEPT + 2  # and two notes
+    assert len(list(lists.iterdir())) == git_memory.LISTS_KEPT + 2  # and two notes
 
 
 # Sweeps that break off
