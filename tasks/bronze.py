@@ -244,7 +244,7 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     touched = seen.touched.get((coverage.source, coverage.origin, stream), set())
     asked = set(_range(days))
     if unchanged:
-        open_ = set(context.ledger.partial_days(dataset, coverage.origin))
+        open_ = set(context.ledger.unsettled_days(dataset, coverage.origin))
         if not open_ and context.ledger.count_proven(dataset, coverage.origin, days) == len(asked):
             return
         asked |= open_

@@ -265,10 +265,16 @@ class Ledger:
             seen.update(cast("bytes", batch))
         return seen.hexdigest()[:32]
 
-    def partial_days(self, dataset: str, scope: str) -> list[date]:
-        """The windows of which something but not all is known: most often the one that was open at the last look."""
+    def unsettled_days(self, dataset: str, scope: str) -> list[date]:
+        """The windows of which another look may tell more: open at the last look, or in a sweep that failed."""
         found = self._ledger.find(
-            {"dataset": dataset, "scope": scope, "window": {"$type": "date"}, "proof.state": "partial"}, {"window": 1}
+            {
+                "dataset": dataset,
+                "scope": scope,
+                "window": {"$type": "date"},
+                "proof.state": {"$in": ["partial", "failed"]},
+            },
+            {"window": 1},
         )
         return [one["window"].date() for one in found]
 

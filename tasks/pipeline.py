@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any
 
 import luigi
-from luigi.parameter import ParameterVisibility
 from pymongo.errors import PyMongoError
 
 from config import mongo, schema, settings
@@ -31,6 +30,7 @@ log = logging.getLogger(__name__)
 Days = tuple[date, date]
 date_type = date
 EVER: Days = (date.min, date.max)
+ROUNDS = 3
 
 
 class UnitFailedError(RuntimeError):
@@ -48,8 +48,8 @@ def _context(run_id: str, pid: int) -> Context:  # noqa: ARG001 - a forked worke
 
 
 class _Task(luigi.Task):
-    run_id: str = luigi.Parameter(default="", significant=False, visibility=ParameterVisibility.HIDDEN)
-    """Significant where a task is of one run: a scheduler must not take it for that of another."""
+    run_id: str = luigi.Parameter(default="")
+    """Of which run: a central scheduler must not take a task for that of another run, which may wait or fail."""
 
     @property
     def context(self) -> Context:
@@ -91,7 +91,6 @@ class Sweep(_Task):
     unit: str = luigi.Parameter()
     start: date = luigi.DateParameter()
     end: date = luigi.DateParameter()
-    run_id: str = luigi.Parameter()
 
     def complete(self) -> bool:
         """Whether this run has swept: a source is looked at again by every run."""
@@ -182,7 +181,6 @@ class Unit(_Task):
     unit: str = luigi.Parameter()
     start: date = luigi.DateParameter()
     end: date = luigi.DateParameter()
-    run_id: str = luigi.Parameter()
 
     def complete(self) -> bool:
         """Whether this run is through with it."""
@@ -235,8 +233,6 @@ class Unit(_Task):
 class _Run(_Task):
     """One run over all configured sources."""
 
-    run_id: str = luigi.Parameter(default="", description="Names the run; made up if empty.")
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "run_id": kwargs.get("run_id") or new_run_id()})
 
@@ -258,9 +254,20 @@ class _Run(_Task):
         ]
 
     def run(self) -> None:
-        """Look once more, from outside, whether all that was asked for is there."""
-        if gaps := survey.gaps(self.context, _half_open(*self.days())):
-            raise UnitFailedError(f"{len(gaps)} days are not complete, e.g. {gaps[0].key}: try again")
+        """Look once more, from outside, whether all that was asked for is there.
+
+        Another run may have brought news meanwhile: what that left open is finished here.
+        """
+        days = _half_open(*self.days())
+        for _ in range(ROUNDS):
+            gaps = survey.gaps(self.context, days)
+            if not gaps:
+                break
+            for scope in sorted({gap.scope for gap in gaps}):
+                settle.links_of(self.context, scope, ENTITIES)
+                settle.gold_of(self.context, scope, days, missing=True)
+        else:
+            raise UnitFailedError(f"{len(gaps)} windows are not complete, e.g. {gaps[0].key}: try again")
         revisions.collect(self.context)
         self._finish(self.task_id, {})
 

@@ -105,3 +105,9 @@ def moment(day: float) -> int:
 def sha(name: str) -> str:
     """A stable sha for a short name."""
     return schema.digest(name) + "0" * 8
+
+
+EVENTS: Final = [
+    commit("a", "", 0.1), commit("b", "a", 2.1), commit("end", "b", 5.9), tag("v1", "a", 0.5), tag("v2", "b", 2.5),
+]  # fmt: skip
+"""Six days of a small repository: two deployments, of one change each."""

@@ -15,17 +15,10 @@ from typing import Any
 import pytest
 
 from tasks.report import COLUMNS
-from tests.harness import DATA, commit, gold, make_context, snapshot, tag
+from tests.harness import DATA, EVENTS, gold, make_context, snapshot, tag
 
 ROOT = Path(__file__).parent.parent.parent
 LUIGI = DATA / "git_events" / "spotify__luigi" / "events.jsonl.gz"
-EVENTS = [
-    commit("a", "", 0.1),
-    commit("b", "a", 2.1),
-    commit("end", "b", 5.9),
-    tag("v1", "a", 0.5),
-    tag("v2", "b", 2.5),
-]
 COMMAND = [sys.executable, "-m", "tasks.cli"]
 
 

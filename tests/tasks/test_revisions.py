@@ -11,16 +11,9 @@ from tasks import revisions
 from tasks.context import Context
 from tasks.ledger import insert_new
 from tasks.sources.replay import ReplaySource
-from tests.harness import NOW, commit, make_context, run_all, snapshot, tag
+from tests.harness import EVENTS, NOW, make_context, run_all, snapshot, tag
 
 RANGE = (date(2024, 1, 1), date(2024, 1, 7))
-EVENTS = [
-    commit("a", "", 0.1),
-    commit("b", "a", 2.1),
-    commit("end", "b", 5.9),
-    tag("v1", "a", 0.5),
-    tag("v2", "b", 2.5),
-]
 KEPT = (schema.GOLD_ROWS, schema.DELIVERY_ROWS, schema.MANIFESTS)
 
 

@@ -11,18 +11,11 @@ from config import schema
 from tasks.context import Context
 from tasks.sources.contract import Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept, instant
 from tasks.sources.replay import ReplaySource
-from tests.harness import NOW, commit, gold, make_context, revert, run_all, sha, tag
+from tests.harness import EVENTS, NOW, commit, gold, make_context, revert, run_all, sha, tag
 
 FIRST = date(2024, 1, 1)
 RANGE = (FIRST, FIRST + timedelta(days=6))
 Recorded = Callable[..., ReplaySource]
-EVENTS = [
-    commit("a", "", 0.1),
-    commit("b", "a", 2.1),
-    commit("end", "b", 5.9),
-    tag("v1", "a", 0.5),
-    tag("v2", "b", 2.5),
-]
 
 
 def day(context: Context, number: int) -> dict[str, Any]:
@@ -292,3 +285,15 @@ def test_an_origin_that_vanishes_from_its_files_is_unknown_from_then_on(context:
     assert day(context, 2)["trust"] == "proven"
     assert (day(context, 6)["trust"], day(context, 6)["deployment_frequency"]) == ("unknown", None)
     assert "no longer has this origin" in day(context, 6)["reasons"]["deployment_frequency"]
+
+
+def test_days_whose_sweep_failed_are_settled_by_the_next_one_that_works(context: Context, recorded: Recorded) -> None:
+    """Also those that nobody asks for again, and though the source has nothing new."""
+    source = recorded(EVENTS)
+    run_all(context, source, (FIRST, FIRST + timedelta(days=3)))
+    paths, source.paths = source.paths, ["/nowhere/events.jsonl"]
+    assert run_all(context, source, RANGE)
+    assert day(context, 4)["trust"] == "unknown"
+    source.paths = paths
+    run_all(context, source, (FIRST, FIRST + timedelta(days=1)))
+    assert [day(context, number)["trust"] for number in range(6)] == ["proven"] * 6
