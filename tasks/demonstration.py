@@ -86,6 +86,7 @@ def _configure(repository: str, origin: str) -> Path:
     text = (
         "# Written by `touchstone demo`.\n"
         'state = "."\n\n'
+        f'[mongo]\ndatabase = "demo_{schema.digest(url)[:12]}"\n\n'
         "[[sources]]\n"
         'name = "code"\n'
         'type = "git"\n'
