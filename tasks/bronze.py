@@ -52,6 +52,8 @@ class _Batch:
     rejected: list[Rejected] = field(default_factory=list)
     """To be set aside with the next batch."""
     items: int = 0
+    after_interruption: bool = False
+    """The sweep before did not end: it may have stored items that no window's record knows of."""
 
 
 def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callable[[], datetime]) -> str | None:
@@ -66,7 +68,8 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
     try:
         previous = context.ledger.find(partition)
         cursor = previous.get("cursor")
-        seen = _Batch()
+        seen = _Batch(after_interruption=previous.get("under_way", False))
+        context.ledger.note(claim, {"under_way": True})
         try:
             swept = _take(context, claim, source.sweep(unit, cursor, now), seen)
         except SourceError as error:
@@ -81,13 +84,19 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
             for stream in coverage.streams:
                 _record_windows(
                     context, claim, coverage=coverage, stream=stream, seen=seen, rejected=rejected, days=days,
-                    unchanged=swept.unchanged,
+                    unchanged=swept.unchanged and not seen.after_interruption,
                 )  # fmt: skip
         covered = [(c.source, c.origin, c.streams) for c in swept.coverages]
         vanished = [feed for feed in _feeds(previous) if feed[:2] not in {feed[:2] for feed in covered}]
         _record_failure(context, claim, vanished, days, "the source no longer has this origin")
         kept = [{"source": s, "origin": o, "streams": list(streams)} for s, o, streams in [*covered, *vanished]]
-        extra = {"cursor": dict(swept.cursor), "feeds": kept, "swept_at": now, "rejected": rejected.total()}
+        extra = {
+            "cursor": dict(swept.cursor),
+            "feeds": kept,
+            "swept_at": now,
+            "rejected": rejected.total(),
+            "under_way": False,
+        }
         publication = Publication(schema.digest(dict(swept.cursor)), {}, CODE, seen.items, extra)
         context.ledger.publish_one(claim, publication)
     except BaseException:
@@ -242,6 +251,8 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     """Give each window of the stream its receipt and revision, where these are new."""
     dataset = catalog.bronze(coverage.source, stream)
     touched = seen.touched.get((coverage.source, coverage.origin, stream), set())
+    if seen.after_interruption:
+        touched |= {row["_id"].date() for row in context.db[dataset].aggregate(_windows_of(coverage.origin))}
     asked = set(_range(days))
     if unchanged:
         open_ = set(context.ledger.unsettled_days(dataset, coverage.origin))
@@ -289,6 +300,10 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     for at in range(0, len(publications), context.chunk):
         context.ledger.record_under(claim, publications[at : at + context.chunk])
         context.progress(len(publications[at : at + context.chunk]))
+
+
+def _windows_of(origin: str) -> list[schema.Document]:
+    return [{"$match": {"origin": origin}}, {"$group": {"_id": "$window"}}]
 
 
 def _may_be_anywhere(missing: Missing, coverage: Coverage) -> bool:

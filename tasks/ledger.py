@@ -138,6 +138,12 @@ class Ledger:
         if result.matched_count < len(claims):
             raise LeaseLostError(claims[0].partition)
 
+    def note(self, claim: Claim, fields: Mapping[str, Any]) -> None:
+        """Keep `fields` on a claimed document. Raises LeaseLostError if another worker has taken it over."""
+        held = self._held([claim.partition.key], claim.fence)
+        if not self._ledger.update_one(held, {"$set": dict(fields)}).matched_count:
+            raise LeaseLostError(claim.partition)
+
     def release(self, claims: Sequence[Claim]) -> None:
         """Give `claims` back unpublished, so that the next worker need not wait for the lease to end."""
         if claims:

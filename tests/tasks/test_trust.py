@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from config import schema
+from tasks import bronze
 from tasks.context import Context
 from tasks.sources.contract import Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept, instant
 from tasks.sources.replay import ReplaySource
@@ -297,3 +298,14 @@ def test_days_whose_sweep_failed_are_settled_by_the_next_one_that_works(context:
     source.paths = paths
     run_all(context, source, (FIRST, FIRST + timedelta(days=1)))
     assert [day(context, number)["trust"] for number in range(6)] == ["proven"] * 6
+
+
+def test_what_an_interrupted_sweep_stored_counts_at_once(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the source no longer has it: Bronze is what was ever seen, and Silver does not depend on who asks when."""
+    monkeypatch.setattr(bronze, "BATCH", 1)
+    end = schema.start_of(RANGE[1])
+    run_all(context, Scripted(items()[:4], until=end), RANGE)
+    run_all(context, Scripted(items(), until=NOW, fails="at the end"), RANGE)
+    assert day(context, 2)["deployment_frequency"] == 0
+    run_all(context, Scripted(items()[:4], until=end), RANGE)
+    assert [day(context, number)["deployment_frequency"] for number in range(6)] == [1, 0, 1, 0, 0, 0]
