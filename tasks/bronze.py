@@ -267,6 +267,7 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     contents = dict(_contents(context, dataset, coverage.origin, touched))
     nowhere = sum(n for missing, n in rejected.items() if _may_be_anywhere(missing, coverage))
     whole = not (rejected or coverage.problem)
+    items_anywhere = (coverage.evidence or {}).get("items", seen.items)
     publications = []
     for day in sorted(wanted):
         before = known.get(day, {})
@@ -284,7 +285,7 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
             items=rows,
             rejected=rejected[coverage.origin, stream, day],
             rejected_anywhere=nowhere,
-            items_anywhere=seen.items,
+            items_anywhere=items_anywhere,
             problem=coverage.problem,
             evidence=coverage.evidence,
         )

@@ -57,15 +57,18 @@ class ReplaySource:
         return ()
 
     def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Item | Rejected | Swept]:
-        """Yield the items of all files, unless not one of them has changed since `cursor`."""
+        """Yield the items of the files that are new since `cursor`; of all, once one is gone or has changed."""
         files = self._files()
-        seen = {"files": len(files), "state": _state(files)}
-        if cursor is not None and cursor.get("state") == seen["state"]:
-            yield Swept(cursor, _coverages(_spans_of(cursor), now), unchanged=True)
+        states = _states(files)
+        known = set(cursor["states"]) if cursor else set()
+        whole = not cursor or not known <= set(states)
+        spans = {} if whole or not cursor else _spans_of(cursor)
+        fresh = [path for path, state in zip(files, states, strict=True) if whole or state not in known]
+        if cursor and not fresh:
+            yield Swept(cursor, _coverages(spans, now), unchanged=True)
             return
-        spans: dict[tuple[str, str], _Span] = {}
         written = datetime.fromtimestamp(max(path.stat().st_mtime for path in files), UTC)
-        for path in files:
+        for path in fresh:
             for part in _read(path):
                 if isinstance(part, Item):
                     _extend(spans, part, now)
@@ -73,9 +76,9 @@ class ReplaySource:
         for span in spans.values():
             if span.last.date() == written.date():  # the recording was cut on its last day: nothing is known after
                 span.end = written
-        if _state(files) != seen["state"]:
+        if _states(files) != states:
             raise SourceError(f"{self.name}/{unit}: a file changed while it was read; the next run reads it again")
-        yield Swept(seen | {"spans": _spans_document(spans)}, _coverages(spans, now), whole=True)
+        yield Swept({"states": states, "spans": _spans_document(spans)}, _coverages(spans, now), whole=whole)
 
     def _files(self) -> list[Path]:
         files: set[Path] = set()
@@ -89,12 +92,13 @@ class ReplaySource:
         return sorted(files)
 
 
-def _state(files: Sequence[Path]) -> str:
+def _states(files: Sequence[Path]) -> list[str]:
+    """For each file a short hash that changes when it is written or replaced."""
     try:
         facts = [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path in files for stat in [path.stat()]]
     except OSError as error:
         raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+    return [hashlib.sha256(repr(fact).encode()).hexdigest()[:16] for fact in facts]
 
 
 def _read(path: Path) -> Iterator[Item | Rejected]:

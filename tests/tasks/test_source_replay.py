@@ -112,6 +112,31 @@ def test_unchanged_files_are_not_read_again(recorded: Recorded, tmp_path: Path) 
     assert (len(items), changed.unchanged, changed.whole) == (2, False, True)
 
 
+def test_only_new_files_are_read_until_an_old_one_changes(tmp_path: Path) -> None:
+    """A file a day costs a file a day; a rewritten or removed one is a reason to look at everything again."""
+
+    def write(name: str, *events: Any) -> None:
+        (tmp_path / name).write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+
+    source = ReplaySource("history", [str(tmp_path / "*.jsonl")])
+    write("1.jsonl", commit("a", "", 1.5), "garbage")
+    _, rejected, first = swept(source)
+    assert len(rejected) == 1
+    write("2.jsonl", commit("b", "", 3.5))
+    items, rejected, second = swept(source, first.cursor)
+    assert ([item.payload for item in items], rejected, second.whole) == ([commit("b", "", 3.5)], [], False)
+    (coverage,) = second.coverages
+    assert (coverage.start, coverage.end) == (datetime(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 5, tzinfo=UTC))
+    assert coverage.evidence == {"items": 2}
+    assert swept(source, second.cursor)[2].unchanged
+    write("1.jsonl", commit("a", "", 1.5), commit("c", "", 1.6))
+    items, rejected, third = swept(source, second.cursor)
+    assert (len(items), rejected, third.whole) == (3, [], True)
+    (tmp_path / "2.jsonl").unlink()
+    items, _, fourth = swept(source, third.cursor)
+    assert (len(items), fourth.whole, fourth.coverages[0].end) == (2, True, datetime(2024, 1, 3, tzinfo=UTC))
+
+
 def test_no_file_is_an_error_that_says_which(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"no file matches .*nothing\*\.jsonl; check `paths`"):
         swept(ReplaySource("history", [str(tmp_path / "nothing*.jsonl")]))
