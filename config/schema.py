@@ -5,7 +5,7 @@ After the pipeline the process boundary is the database, and this module is the 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NotRequired, TypedDict
 
@@ -105,6 +105,11 @@ def ensure_bronze(db: Db, dataset: str) -> None:
 def start_of(day: date) -> datetime:
     """The start of the window `day`: midnight UTC."""
     return datetime.combine(day, time(), UTC)
+
+
+def each_day(days: tuple[date, date]) -> Iterator[date]:
+    """The days in [first, last)."""
+    return (days[0] + timedelta(days=n) for n in range((days[1] - days[0]).days))
 
 
 def delivery_key(scope: str, day: str, revision: str) -> str:

@@ -8,7 +8,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -253,7 +253,7 @@ def _record_windows(  # noqa: PLR0913 - one call, from one place
     touched = seen.touched.get((coverage.source, coverage.origin, stream), set())
     if seen.after_interruption:
         touched |= {row["_id"].date() for row in context.db[dataset].aggregate(_windows_of(coverage.origin))}
-    asked = set(_range(days))
+    asked = set(schema.each_day(days))
     if unchanged:
         open_ = set(context.ledger.unsettled_days(dataset, coverage.origin))
         if not open_ and context.ledger.count_proven(dataset, coverage.origin, days) == len(asked):
@@ -347,9 +347,5 @@ def _record_failure(context: Context, claim: Claim, feeds: Iterable[Feed], days:
         verdict = Verdict(Proof.FAILED, 0.0, error).document()
         extra = {"content": "", "proof": verdict, "receipt": {"sweep": claim.partition.scope, "error": error}}
         publication = Publication(schema.digest(["", verdict]), {}, CODE, 0, extra)
-        missing = [day for day in _range(days) if day not in known]
+        missing = [day for day in schema.each_day(days) if day not in known]
         context.ledger.record_under(claim, [(Partition(dataset, origin, day), publication) for day in missing])
-
-
-def _range(days: Days) -> Iterator[date]:
-    return (days[0] + timedelta(days=n) for n in range((days[1] - days[0]).days))

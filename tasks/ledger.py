@@ -128,19 +128,14 @@ class Ledger:
     def renew(self, claims: Sequence[Claim]) -> None:
         """Hold on to `claims` for another lease. Raises LeaseLostError if one of them is gone."""
         result = self._ledger.bulk_write(
-            [
-                UpdateOne(
-                    self._held([claim.partition.key], claim.fence), [{"$set": {"lease_until": self._lease_end()}}]
-                )
-                for claim in claims
-            ]
+            [UpdateOne(self._mine(claim), [{"$set": {"lease_until": self._lease_end()}}]) for claim in claims]
         )
         if result.matched_count < len(claims):
             raise LeaseLostError(claims[0].partition)
 
     def note(self, claim: Claim, fields: Mapping[str, Any]) -> None:
         """Keep `fields` on a claimed document. Raises LeaseLostError if another worker has taken it over."""
-        held = self._held([claim.partition.key], claim.fence)
+        held = self._mine(claim)
         if not self._ledger.update_one(held, {"$set": dict(fields)}).matched_count:
             raise LeaseLostError(claim.partition)
 
@@ -148,12 +143,7 @@ class Ledger:
         """Give `claims` back unpublished, so that the next worker need not wait for the lease to end."""
         if claims:
             self._ledger.bulk_write(
-                [
-                    UpdateOne(
-                        self._held([claim.partition.key], claim.fence), {"$unset": {"owner": "", "lease_until": ""}}
-                    )
-                    for claim in claims
-                ],
+                [UpdateOne(self._mine(claim), {"$unset": {"owner": "", "lease_until": ""}}) for claim in claims],
                 ordered=False,
             )
 
@@ -191,7 +181,7 @@ class Ledger:
             self._ledger.bulk_write(
                 [
                     UpdateOne(
-                        self._held([claim.partition.key], claim.fence),
+                        self._mine(claim),
                         {"$set": {"error": error, "run_id": self.run_id}, "$unset": {"owner": "", "lease_until": ""}},
                     )
                     for claim in claims
@@ -291,6 +281,9 @@ class Ledger:
             {"dataset": dataset, "scope": scope, "window": window, "proof.state": "proven"}
         )
 
+    def _mine(self, claim: Claim) -> dict[str, Any]:
+        return self._held([claim.partition.key], claim.fence)
+
     def _held(self, keys: Sequence[str], fence: int) -> dict[str, Any]:
         """The comparison of every compare-and-set: nobody has claimed these since we did."""
         return {"_id": {"$in": keys}, "fence": fence, "owner": self.owner}
@@ -329,8 +322,3 @@ def _blank(partition: Partition) -> dict[str, Any]:
     return {
         "_id": partition.key, "dataset": partition.dataset, "scope": partition.scope, "window": window, "fence": 0,
     }  # fmt: skip
-
-
-def day_of(window: datetime) -> date:
-    """The day that a ledger document's `window` starts."""
-    return window.date()

@@ -52,7 +52,7 @@ def gaps(context: Context, days: Days) -> list[Partition]:
             found.append(Partition(DELIVERIES.name, scope))
         linked = links.manifest(context, scope, days)
         stale = {window.day for window in metrics.stale(context, scope, days) if window.why != metrics.WORKED_ON}
-        stale |= {day for day in each_day(days) if day not in linked}
+        stale |= {day for day in schema.each_day(days) if day not in linked}
         found += [Partition(DORA_DAILY.name, scope, day) for day in sorted(stale)]
     return found
 
@@ -73,7 +73,7 @@ def standings(context: Context, scope: str) -> Iterator[Standing]:
     if days:
         span = (days[0], days[-1] + timedelta(days=1))
         found = {window.day: window.why for window in metrics.stale(context, scope, span)}
-        missing = dict.fromkeys(each_day(span), "missing")
+        missing = dict.fromkeys(schema.each_day(span), "missing")
         yield from _windowed(
             context, DORA_DAILY.name, scope, {d: w for d, w in missing.items() if d not in days} | found
         )
@@ -106,8 +106,3 @@ def _windowed(context: Context, dataset: str, scope: str, stale: dict[date, str]
         yield Standing(Partition(dataset, scope, day), state, proof, reason)
     for day in sorted(stale.keys() - seen):
         yield Standing(Partition(dataset, scope, day), State.MISSING, "", stale[day])
-
-
-def each_day(days: Days) -> Iterator[date]:
-    """The days in [first, last)."""
-    return (days[0] + timedelta(days=n) for n in range((days[1] - days[0]).days))
