@@ -97,6 +97,77 @@ class Scheduler(_Section):
     url: str | None = None
 
 
+Dotted = Annotated[str, Field(min_length=1, max_length=500)]
+"""The path of a field: names apart by dots, e.g. `payload.user.login`."""
+
+
+class Rule(_Section):
+    """One expectation on a dataset."""
+
+    name: Name
+    expectation: Annotated[str, Field(min_length=1)]
+    """A Great Expectations name (`expect_...`), or the dotted path of your own class: `package.module.ExpectIt`."""
+    arguments: dict[str, Any] = {}
+    judges: Literal["row", "partition", "batch"] = "row"
+    severity: Literal["critical", "warning", "info"] = "critical"
+    why: str = ""
+    columns: tuple[Dotted, ...] = ()
+    """Further columns that it reads, where its arguments do not name them."""
+
+
+class Suite(_Section):
+    """What must hold of a dataset, and what is measured of it; adds to the suite that is there."""
+
+    dataset: Annotated[str, Field(min_length=1)]
+    """A name, or the start of names and a star: `bronze.*`."""
+    drop: tuple[Name, ...] = ()
+    """Rules that are there and shall not be."""
+    rules: tuple[Rule, ...] = ()
+    fields: tuple[Dotted, ...] = ()
+    numeric: tuple[Dotted, ...] = ()
+    categorical: tuple[Dotted, ...] = ()
+
+
+class Collection(_Section):
+    """A collection that Touchstone did not make, to be watched as its own are."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
+    """What the dataset is called here."""
+    collection: Annotated[str, Field(min_length=1)]
+    database: Annotated[str, Field(min_length=1)] | None = None
+    """Absent: the one that Touchstone uses."""
+    uri: Annotated[SecretStr | None, BeforeValidator(_unset_if_blank)] = None
+    """Absent: the server that Touchstone uses."""
+    time: Dotted
+    """Its event time: a date, decides the window."""
+    key: Dotted = "_id"
+    scope: Dotted | None = None
+    """The field whose values are judged apart, e.g. a service; absent: all rows together."""
+    delay_hours: Annotated[float, Field(ge=0)] = 0.0
+    """How long after its end a window may still grow."""
+    rules: tuple[Rule, ...] = ()
+    fields: tuple[Dotted, ...] = ()
+    numeric: tuple[Dotted, ...] = ()
+    categorical: tuple[Dotted, ...] = ()
+
+    def suite(self) -> Suite:
+        """What is declared of its rows."""
+        return Suite(
+            dataset=self.name, rules=self.rules, fields=self.fields, numeric=self.numeric, categorical=self.categorical
+        )
+
+
+class Quality(_Section):
+    """How data is checked."""
+
+    checks: bool = True
+    """False: nothing is measured or judged, for a comparison only."""
+    examples: Annotated[int, Field(ge=0, le=100)] = 5
+    """How many broken rows a finding shows; all of them are in the quarantine."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+    """After how long a check on one chunk counts as broken."""
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -110,6 +181,9 @@ class Settings(BaseSettings):
     privacy: Privacy = Privacy()
     pipeline: Pipeline = Pipeline()
     scheduler: Scheduler = Scheduler()
+    quality: Quality = Quality()
+    suites: tuple[Suite, ...] = ()
+    datasets: tuple[Collection, ...] = ()
     state: Path = Path(".touchstone")
     """Folder for the embedded server's data, mirrors of repositories and keys."""
 
@@ -206,6 +280,6 @@ def _located(repository: Repository, folder: Path) -> Repository:
 
 
 __all__ = [
-    "CONFIG_VARIABLE", "ConfigError", "Git", "Replay", "Repository", "Settings", "config_path",
-    "load",
+    "CONFIG_VARIABLE", "Collection", "ConfigError", "Git", "Quality", "Replay", "Repository", "Rule", "Settings", "Suite",
+    "config_path", "load",
 ]  # fmt: skip
