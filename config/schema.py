@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NotRequired, TypedDict
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
@@ -24,6 +24,8 @@ LEDGER: Final = "ledger"
 QUARANTINE: Final = "quarantine"
 OBSERVATIONS: Final = "observations"
 MANIFESTS: Final = "manifests"
+SCHEMA_FIELDS: Final = "schema_fields"
+DRIFT: Final = "drift"
 RUNS: Final = "runs"
 META: Final = "meta"
 DELIVERY_ROWS: Final = "silver.deliveries.revisions"
@@ -52,6 +54,16 @@ class LedgerDocument(TypedDict):
     """Gold: which staged row the view shows."""
     proof: NotRequired[dict[str, Any]]
     receipt: NotRequired[dict[str, Any]]
+    report: NotRequired[dict[str, Any]]
+    """What the suite found on it (see `quality.findings.Report`)."""
+    cause: NotRequired[str]
+    """Why it was published last: see `quality.observations.Cause`."""
+    blocked: NotRequired[dict[str, Any]]
+    """What was made last and must not be published: inputs, code_version, report."""
+    unobserved: NotRequired[bool]
+    """Published, and its observations may not be there yet."""
+    again: NotRequired[str]
+    """Why it is to be made again though nothing has changed."""
     error: NotRequired[str]
     """Why the last attempt failed, if it did."""
     run_id: NotRequired[str]
@@ -59,8 +71,28 @@ class LedgerDocument(TypedDict):
 
 
 _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
-    LEDGER: (IndexModel([("dataset", ASCENDING), ("scope", ASCENDING), ("window", ASCENDING)]),),
-    QUARANTINE: (IndexModel([("sweep", ASCENDING)]),),
+    LEDGER: (
+        IndexModel([("dataset", ASCENDING), ("scope", ASCENDING), ("window", ASCENDING)]),
+        IndexModel([("blocked", ASCENDING)], sparse=True),
+        IndexModel([("run_id", ASCENDING)]),
+    ),
+    QUARANTINE: (
+        IndexModel([("sweep", ASCENDING)]),
+        IndexModel([("dataset", ASCENDING), ("origin", ASCENDING), ("window", ASCENDING)]),
+        IndexModel([("state", ASCENDING), ("set_aside_at", DESCENDING)]),
+    ),
+    SCHEMA_FIELDS: (IndexModel([("dataset", ASCENDING)]),),
+    DRIFT: (IndexModel([("seen_at", DESCENDING)]), IndexModel([("run_id", ASCENDING)])),
+    OBSERVATIONS: (
+        IndexModel(
+            [
+                ("series.dataset", ASCENDING),
+                ("series.scope", ASCENDING),
+                ("series.measure", ASCENDING),
+                ("at", ASCENDING),
+            ]
+        ),
+    ),
     MANIFESTS: (IndexModel([("scope", ASCENDING)]),),
     RUNS: (),
     DELIVERY_ROWS: (IndexModel([("partition", ASCENDING)]),),
@@ -88,10 +120,10 @@ def ensure(db: Db) -> None:
     version = hashlib.sha256(repr((_declared(), GOLD_VIEW)).encode()).hexdigest()[:16]
     if db[META].find_one({"_id": "schema", "version": version}):
         return
+    _create(db, OBSERVATIONS, timeseries={"timeField": "at", "metaField": "series", "granularity": "hours"})
     for name, indexes in _INDEXES.items():
         if indexes:
             db[name].create_indexes(list(indexes))
-    _create(db, OBSERVATIONS, timeseries={"timeField": "at", "metaField": "series", "granularity": "hours"})
     if not _create(db, catalog.DORA_DAILY.name, viewOn=LEDGER, pipeline=GOLD_VIEW):
         db.command("collMod", catalog.DORA_DAILY.name, viewOn=LEDGER, pipeline=GOLD_VIEW)
     db[META].update_one({"_id": "schema"}, {"$set": {"version": version}}, upsert=True)

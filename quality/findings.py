@@ -1,7 +1,8 @@
 """What a check can say: rules, what came of each, and the report on one partition. Pure.
 
-A rule judges single rows, or a partition by its measures (one line of numbers per partition), or the rows of a partition
-as a whole. Bad data is a finding, never an exception; a check that could not be carried out is an outcome of its own.
+A rule judges single rows, or a partition by its measures (one line of numbers per partition), or the rows of a
+partition as a whole. Bad data is a finding, never an exception; a check that could not be carried out is an outcome of
+its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -143,6 +144,16 @@ class Finding:
             "examples": [dict(one) for one in self.examples],
         }
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Finding":
+        """What `document` says."""
+        judges, severity = Judges(document["judges"]), Severity(document["severity"])
+        rest = {key: document[key] for key in ("rule", "rows", "of", "expected", "observed")}
+        examples, why = tuple(document["examples"]), document.get("why", "")
+        return cls(
+            judges=judges, severity=severity, broke=document.get("broke", False), why=why, examples=examples, **rest
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -153,6 +164,14 @@ class Report:
     rows: int
     """How many rows were judged."""
     findings: tuple[Finding, ...] = ()
+    judged: str = ""
+    """Hash of all that was judged: what has not changed since need not be judged again."""
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Report":
+        """What `document` says."""
+        findings = tuple(Finding.from_document(one) for one in document.get("findings", ()))
+        return cls(document["suite"], document["rows"], findings, document.get("judged", ""))
 
     @property
     def outcome(self) -> Outcome:
@@ -166,11 +185,17 @@ class Report:
         """Whether the partition must not be published."""
         return any(finding.blocks for finding in self.findings)
 
+    @property
+    def stands(self) -> bool:
+        """Whether it need not be made again on the same data: nothing was set aside nor held back."""
+        return not any(finding.severity is Severity.CRITICAL or finding.broke for finding in self.findings)
+
     def document(self) -> dict[str, Any]:
         """As it is kept with the partition; equal for equal reports."""
         return {
             "suite": self.suite,
             "outcome": str(self.outcome),
             "rows": self.rows,
+            **({"judged": self.judged} if self.judged else {}),
             **({"findings": [finding.document() for finding in self.findings]} if self.findings else {}),
         }

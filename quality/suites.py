@@ -1,7 +1,7 @@
 """The suite of each dataset: what is declared in `config/suites`, and what the user's configuration adds to it.
 
-A suite's version is part of the code version of its dataset's partitions, so that a rule that is added or changed is tried
-on everything that is there.
+A suite's version is part of the code version of its dataset's partitions, so that a rule that is added or changed is
+tried on everything that is there.
 """
 
 import hashlib
@@ -41,6 +41,13 @@ class Suite:
         declared = [[rule.document() for rule in self.rules], self.fields, self.numeric, self.categorical]
         return hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
+    def measures(self) -> tuple[str, ...]:
+        """The names of all that may be measured of its rows."""
+        summaries = [f"{name}.{path}" for path in self.numeric for name in ("min", "max", "mean")]
+        summaries += [f"{name}.{path}" for path in self.categorical for name in ("distinct", "top_share")]
+        nulls = [f"null_ratio.{path}" for path in self.fields]
+        return ("rows", "distinct.key", "duplicate_ratio", "quarantine_ratio", *nulls, *summaries)
+
     def judging(self, judges: Judges) -> tuple[Rule, ...]:
         """Those of its rules that look at `judges`."""
         return tuple(rule for rule in self.rules if rule.judges is judges)
@@ -60,7 +67,9 @@ def suite(dataset: str, loaded: Settings | None = None) -> Suite:
     declared += [one for one in loaded.suites if _is_of(one.dataset, dataset)]
     declared += [one.suite() for one in loaded.datasets if one.name == dataset]
     rules: dict[str, Rule] = {}
-    fields, numeric, categorical = [], [], []
+    fields: list[str] = []
+    numeric: list[str] = []
+    categorical: list[str] = []
     for one in declared:
         for name in one.drop:
             if rules.pop(name, None) is None:
@@ -94,7 +103,13 @@ def _is_of(pattern: str, dataset: str) -> bool:
 
 def _rule(rule: settings.Rule) -> Rule:
     return Rule(
-        rule.name, rule.expectation, rule.arguments, Judges(rule.judges), Severity(rule.severity), rule.why, rule.columns
+        rule.name,
+        rule.expectation,
+        rule.arguments,
+        Judges(rule.judges),
+        Severity(rule.severity),
+        rule.why,
+        rule.columns,
     )
 
 

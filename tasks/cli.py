@@ -1,4 +1,4 @@
-"""The command line: `touchstone run|backfill|metrics|status|explain|mongod|version|demo`.
+"""The command line: `touchstone run|backfill|metrics|status|check|history|explain|quarantine|mongod|version|demo`.
 
 Exit codes: 0 done; 1 something that was asked for failed; 2 wrong usage or configuration; 3 no usable MongoDB;
 130 interrupted.
@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 
 from config.settings import CONFIG_VARIABLE, ConfigError
+from tasks import cli_quarantine
 
 FAILED, USAGE, NO_MONGO, INTERRUPTED = 1, 2, 3, 130
 
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_quarantine.app, name="quarantine")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -147,6 +149,48 @@ def status(
         sys.stdout.write(json.dumps(summary, indent=2, default=str) + "\n")
     else:
         report.print_summary(summary, out)
+
+
+@app.command()
+def check(
+    dataset: Annotated[str, typer.Argument(help="e.g. silver.deployments")],
+    day: Annotated[
+        date | None, typer.Option("--date", parser=_day, metavar="YYYY-MM-DD", help="Just this window, in full.")
+    ] = None,
+    scope: Scope = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show what the rules of a dataset found: severity, rows, examples, the expected against the observed."""
+    from tasks import inspection  # noqa: PLC0415
+
+    if as_json:
+        sys.stdout.write(inspection.as_json(dataset, scope, day) + "\n")
+    elif not inspection.check(dataset, scope, day, out):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def history(
+    series: Annotated[str, typer.Argument(help="e.g. gold.dora_daily:acme/api:deployment_frequency")],
+    day: Annotated[
+        date | None, typer.Option("--date", parser=_day, metavar="YYYY-MM-DD", help="Just this window.")
+    ] = None,
+    start: Annotated[
+        date | None, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First day (UTC).")
+    ] = None,
+    end: Annotated[
+        date | None, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last day (UTC), included.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show what was known of a number on which date, and why it changed."""
+    from tasks import restatements  # noqa: PLC0415
+
+    days = (day or start, day or end)
+    if as_json:
+        sys.stdout.write(restatements.as_json(series, days) + "\n")
+    else:
+        restatements.show(series, days, out)
 
 
 @app.command()

@@ -7,6 +7,8 @@ from typing import Final
 
 from config import mongo, schema, settings
 from config.settings import Settings
+from quality import suites
+from quality.suites import Suite
 from tasks.ledger import Claim, Ledger, Partition
 
 POLL_SECONDS: Final = 0.1
@@ -21,6 +23,7 @@ class Context:
     ledger: Ledger
     now: datetime
     _bronze: set[str] = field(default_factory=set)
+    _suites: dict[str, Suite] = field(default_factory=dict)
 
     @classmethod
     def open(cls, run_id: str, now: datetime | None = None) -> "Context":
@@ -34,6 +37,21 @@ class Context:
     def chunk(self) -> int:
         """How many windows go into one step."""
         return self.settings.pipeline.chunk_windows
+
+    @property
+    def checks(self) -> bool:
+        """Whether data is measured and judged."""
+        return self.settings.quality.checks
+
+    def suite(self, dataset: str) -> Suite:
+        """What is declared of `dataset`."""
+        if dataset not in self._suites:
+            self._suites[dataset] = suites.suite(dataset, self.settings)
+        return self._suites[dataset]
+
+    def code(self, dataset: str, transform: str) -> str:
+        """The code version of `dataset`: that of its transform, and that of the rules it must pass."""
+        return f"{transform}/{self.suite(dataset).version}" if self.checks else transform
 
     def wait_for(self, partition: Partition) -> Claim:
         """Claim `partition`, waiting for whoever holds it to end or to lose the lease."""

@@ -5,8 +5,8 @@ several workers at once. A window that was half applied is only less new, and it
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from itertools import groupby
@@ -16,18 +16,28 @@ from pymongo import ReplaceOne
 
 from config import schema
 from config.catalog import Dataset
-from quality.receipts import Proof
+from quality import quarantine
+from quality.gate import Assessment, Break, Measures, Part, Row
+from quality.observations import Cause
+from quality.tally import tally
+from tasks import checks
 from tasks.context import Context
-from tasks.ledger import Claim, Partition, Publication, insert_new
+from tasks.ledger import Claim, Partition, Publication, insert_new, is_blocked_on
 from tasks.transforms import code_version, silver
 
 BATCH: Final = 2000
+ROWS: Final = 20_000
+"""About how many rows are held in memory and judged at once; one window is never split."""
 
 
 @lru_cache(maxsize=1)
-def code() -> str:
-    """The version of the code that makes rows."""
+def _transform() -> str:
     return code_version(silver)
+
+
+def code(context: Context, dataset: Dataset) -> str:
+    """The version of what makes and judges rows of `dataset`."""
+    return context.code(dataset.name, _transform())
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +48,66 @@ class Stale:
     inputs: dict[str, str]
     proof: dict[str, Any]
     why: str
+    cause: str = Cause.FIRST
+    rows: int = 0
+    """How many items its Bronze has."""
+
+
+@dataclass(slots=True)
+class _Staged:
+    """The rows of one window, before they are judged."""
+
+    window: Stale
+    rows: list[schema.Document] = field(default_factory=list)
+    tombstones: list[schema.Document] = field(default_factory=list)
+    misshapen: list[quarantine.Row] = field(default_factory=list)
 
 
 def stale(context: Context, dataset: Dataset, scope: str, days: tuple[date, date] | None = None) -> Iterator[Stale]:
     """The stale windows of `dataset` (in [first, last)), in order of time. Streams, whatever their number."""
-    fields = ("dataset", "revision", "proof")
+    fields = ("dataset", "revision", "proof", "rows", "cause", "blocked.first")
     feeds = [context.ledger.windows(upstream, scope, fields, days) for upstream in dataset.upstream]
-    made = context.ledger.windows(dataset.name, scope, ("dataset", "inputs", "code_version", "owner"), days)
+    ours = (
+        "dataset", "revision", "inputs", "code_version", "owner", "again", "unobserved", "blocked.inputs",
+        "blocked.code_version",
+    )  # fmt: skip
+    made = context.ledger.windows(dataset.name, scope, ours, days)
+    version = code(context, dataset)
     for start, group in groupby(heapq.merge(*feeds, made, key=_window), key=_window):
-        inputs, proof, row = {}, None, None
+        inputs, upstream, row = {}, [], None
         for document in group:
             if document["dataset"] == dataset.name:
                 row = document
             elif "revision" in document:
                 inputs[document["dataset"]] = document["revision"]
-                proof = document["proof"] if proof is None else min(proof, document["proof"], key=_coverage)
-        if proof is not None and (why := _why(row, inputs)):
-            yield Stale(start.date(), inputs, proof, why)
+                upstream.append(document)
+        if not upstream or any(_is_held(document) for document in upstream):
+            continue
+        if why := _why(row, inputs, version):
+            proof = min((document["proof"] for document in upstream), key=_coverage)
+            cause = checks.cause_of(row, version, upstream[-1].get("cause", Cause.FIRST))
+            yield Stale(start.date(), inputs, proof, why, cause, sum(document["rows"] for document in upstream))
 
 
-def _why(row: schema.Document | None, inputs: dict[str, str]) -> str | None:
+def _is_held(document: schema.Document) -> bool:
+    """Whether newer items of this Bronze window must not go on: what was made of the older ones stays."""
+    return "blocked" in document and not document["blocked"].get("first")
+
+
+def _why(row: schema.Document | None, inputs: dict[str, str], version: str) -> str | None:
     if row is None or "inputs" not in row:
         return "missing"
-    if row["inputs"] != inputs:
+    if row.get("again"):
+        return f"asked for: {row['again']}"
+    if "blocked" in row:
+        if not is_blocked_on(row["blocked"], inputs, version):
+            return "its Bronze or its rules have changed since it was blocked"
+    elif row["inputs"] != inputs:
         return "its Bronze has changed"
-    if row["code_version"] != code():
-        return "the transform has changed"
+    elif row["code_version"] != version:
+        return "the transform or its rules have changed"
+    if row.get("unobserved"):
+        return "its observations are not recorded yet"
     return "being worked on" if row.get("owner") else None
 
 
@@ -71,59 +115,143 @@ def fold(context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale
     """Fold `windows` and commit each by itself; returns how many (another worker may have the rest)."""
     by_partition = {Partition(dataset.name, scope, window.day): window for window in windows}
     claimed = context.ledger.claim(list(by_partition))
-    current = {claim for claim in claimed if claim.is_made_from(by_partition[claim.partition].inputs, code())}
+    version = code(context, dataset)
+    current = {claim for claim in claimed if claim.is_made_from(by_partition[claim.partition].inputs, version)}
     context.ledger.release(list(current))
-    if claims := [claim for claim in claimed if claim not in current]:
-        with context.ledger.holding(claims):
-            lost = _fold(context, dataset, scope, claims, by_partition)
-        context.progress(len(claims))
-        return len(claimed) - lost
-    return len(claimed)
+    todo = [claim for claim in claimed if claim not in current]
+    lost = 0
+    for piece in _pieces(todo, by_partition):
+        with context.ledger.holding(todo):
+            context.ledger.renew(todo)
+            lost += _fold(context, dataset, scope, {claim: by_partition[claim.partition] for claim in piece})
+        context.progress(len(piece))
+        todo = todo[len(piece) :]
+    return len(claimed) - lost
 
 
-def _fold(
-    context: Context, dataset: Dataset, scope: str, claims: list[Claim], by_partition: dict[Partition, Stale]
-) -> int:
-    """Fold what is claimed; returns how many were lost to another worker."""
-    days = [claim.partition.day for claim in claims if claim.partition.day]
-    versions: dict[date, list[str]] = {}
-    broken: dict[date, int] = {}
-    batch: list[schema.Document] = []
-    _forget(context, dataset, scope, days)
-    for item in _items(context, dataset, scope, days):
-        day = item["window"].date()
+def _pieces(claims: Sequence[Claim], by_partition: Mapping[Partition, Stale]) -> Iterator[list[Claim]]:
+    """`claims` in pieces of about ROWS items."""
+    piece: list[Claim] = []
+    rows = 0
+    for claim in claims:
+        more = by_partition[claim.partition].rows
+        if piece and rows + more > ROWS:
+            yield piece
+            piece, rows = [], 0
+        piece.append(claim)
+        rows += more
+    if piece:
+        yield piece
+
+
+def _fold(context: Context, dataset: Dataset, scope: str, windows: Mapping[Claim, Stale]) -> int:
+    """Stage, check and publish what is claimed; returns how many were lost to another worker."""
+    claims = list(windows)
+    staged = _stage(context, dataset, scope, list(windows.values()))
+    suite = context.suite(dataset.name)
+    parts = [_part(one, claim) for one, claim in zip(staged, claims, strict=True)]
+    assessments = checks.assess(context, dataset.name, parts, lambda rows: tally(suite, rows, "id"))
+    context.ledger.renew(claims)
+    aside = _set_aside(context, dataset, scope, claims, staged, assessments)
+    publications, kept = [], []
+    for claim, one, found in zip(claims, staged, assessments, strict=True):
+        publication = _publication(context, dataset, claim, one, found, aside[one.window.day])
+        publications.append((claim, publication))
+        if publication.blocked is None:
+            kept += [*found.kept, *one.tombstones]
+    for at in range(0, len(kept), BATCH):
+        _apply(context, dataset, kept[at : at + BATCH])
+        context.ledger.renew(claims)
+    measured = {one.window.day: found.measures for one, found in zip(staged, assessments, strict=True)}
+    return checks.publish(context, dataset.name, scope, publications, measured)
+
+
+def _part(staged: _Staged, claim: Claim) -> Part:
+    window = staged.window
+    accounts: Measures = {"receipt.items": window.rows, "receipt.coverage": window.proof["coverage"]}
+    content = schema.digest(sorted([*(row["_id"] + row["bronze"] for row in staged.rows)]))
+    before = None if claim.unfinished else claim.report
+    return Part(staged.rows, accounts, len(staged.misshapen), content=content, before=before)
+
+
+def _publication(  # noqa: PLR0913, PLR0917 - one call, from one place
+    context: Context, dataset: Dataset, claim: Claim, staged: _Staged, found: Assessment, aside: int
+) -> Publication:
+    window = staged.window
+    first = claim.revision is None or bool((claim.blocked or {}).get("first"))
+    extra = {"report": found.report.document(), "cause": window.cause} if context.checks else {}
+    held = checks.blocked(found, first=first)
+    version = code(context, dataset)
+    if held:
+        proof = checks.unknown(found.report)
+        return Publication(
+            schema.digest([[], proof]), window.inputs, version, 0, {"proof": proof, **extra}, blocked=held
+        )
+    rows = sorted(schema.digest(row) for row in [*found.kept, *staged.tombstones])
+    proof = checks.lessened(window.proof, aside, len(rows))
+    return Publication(schema.digest([rows, proof]), window.inputs, version, len(rows), {"proof": proof, **extra})
+
+
+def _set_aside(  # noqa: PLR0913, PLR0917 - one call, from one place
+    context: Context,
+    dataset: Dataset,
+    scope: str,
+    claims: Sequence[Claim],
+    staged: Sequence[_Staged],
+    assessments: Sequence[Assessment],
+) -> dict[date, int]:
+    """Quarantine what is wrong with the windows, release what no longer is; how many rows each loses by it."""
+    aside = {}
+    for claim, one, found in zip(claims, staged, assessments, strict=True):
+        why = {row["bronze"]: breaks for row, breaks in found.broken}
+        items = _items_by_id(context, dataset, list(why))
+        wrong = [*one.misshapen, *(quarantine.Row(item, why[item["_id"]]) for item in items)]
+        aside[one.window.day] = (
+            quarantine.put(
+                context.db, dataset.name, wrong, fence=claim.fence, run_id=context.ledger.run_id, now=context.now
+            )
+            if wrong
+            else 0
+        )
+    checks.release(context, dataset.name, scope, claims)
+    return aside
+
+
+def _stage(context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale]) -> list[_Staged]:
+    """The rows of `windows`, in memory; what has not the shape of its stream apart."""
+    staged = {window.day: _Staged(window) for window in windows}
+    days = [window.day for window in windows if window.rows]
+    for item in _items(context, dataset, scope, days) if days else ():
+        one = staged[item["window"].date()]
         try:
             row = silver.row(dataset.name, item)
         except silver.RowError as error:
-            _quarantine(context, dataset, item, error)
-            broken[day] = broken.get(day, 0) + 1
-            continue
-        versions.setdefault(day, []).append(schema.digest(row))
-        batch.append(row)
-        if len(batch) >= BATCH:
-            _apply(context, dataset, batch)
-            batch.clear()
-            context.ledger.renew(claims)
-    _apply(context, dataset, batch)
-    publications = []
-    for claim in claims:
-        window = by_partition[claim.partition]
-        rows = sorted(versions.get(window.day, []))
-        proof = _lessened(window.proof, broken.get(window.day, 0), len(rows))
-        revision = schema.digest([rows, proof])
-        publications.append((claim, Publication(revision, window.inputs, code(), len(rows), {"proof": proof})))
-    return context.ledger.publish(publications)
+            wrong = Break(quarantine.SHAPE, error.path, error.value, str(error))
+            one.misshapen.append(quarantine.Row(item, [wrong]))
+        else:
+            (one.tombstones if row.get("deleted") else one.rows).append(row)
+    return list(staged.values())
 
 
 def _items(context: Context, dataset: Dataset, scope: str, days: Sequence[date]) -> Iterator[schema.Document]:
-    window = {"$in": [schema.start_of(day) for day in days]}
+    """What Bronze has for these windows, but for what was set aside there."""
+    where = {"origin": scope, "window": {"$in": [schema.start_of(day) for day in days]}}
     for upstream in dataset.upstream:
-        yield from context.db[upstream].find({"origin": scope, "window": window}, {"fetched_at": 0}, batch_size=BATCH)
+        aside = context.db[schema.QUARANTINE].find({**where, "dataset": upstream, **quarantine.OUT}, {"item._id": 1})
+        out = {one["item"]["_id"] for one in aside}
+        for item in context.db[upstream].find(where, {"fetched_at": 0}, batch_size=BATCH):
+            if item["_id"] not in out:
+                yield item
 
 
-def _apply(context: Context, dataset: Dataset, rows: Sequence[schema.Document]) -> None:
+def _items_by_id(context: Context, dataset: Dataset, ids: Sequence[str]) -> Iterator[schema.Document]:
+    for upstream in dataset.upstream if ids else ():
+        yield from context.db[upstream].find({"_id": {"$in": list(ids)}}, {"fetched_at": 0})
+
+
+def _apply(context: Context, dataset: Dataset, rows: Sequence[Row]) -> None:
     """Write `rows`; where the entity has a row already, the newer version stays."""
-    newest: dict[str, schema.Document] = {}
+    newest: dict[str, Row] = {}
     for row in rows:
         if row["_id"] not in newest or newest[row["_id"]]["version"] < row["version"]:
             newest[row["_id"]] = row
@@ -134,48 +262,12 @@ def _apply(context: Context, dataset: Dataset, rows: Sequence[schema.Document]) 
     # if another worker inserted one meanwhile, ours may still be the newer one
     contested = newest.values() if inserted < len(fresh) else [newest[key] for key in there]
     replacements = [
-        ReplaceOne({"_id": row["_id"], "version": {"$lte": row["version"]}}, row)
+        ReplaceOne({"_id": row["_id"], "version": {"$lte": row["version"]}}, dict(row))
         for row in contested
         if there.get(row["_id"], "") <= row["version"]
     ]
     if replacements:
         collection.bulk_write(replacements, ordered=False)
-
-
-def _forget(context: Context, dataset: Dataset, scope: str, days: Sequence[date]) -> None:
-    """What was set aside of these windows is looked at again."""
-    collection = context.db[schema.QUARANTINE]
-    aside = {"dataset": dataset.name, "origin": scope, "item.window": {"$in": [schema.start_of(day) for day in days]}}
-    if collection.find_one(aside, {"_id": 1}):
-        collection.delete_many(aside)
-
-
-def _quarantine(context: Context, dataset: Dataset, item: schema.Document, error: silver.RowError) -> None:
-    context.db[schema.QUARANTINE].replace_one(
-        {"_id": f"{dataset.name}|{item['_id']}"},
-        {
-            "dataset": dataset.name,
-            "reason": str(error),
-            "path": error.path,
-            "value": error.value,
-            "origin": item["origin"],
-            "item": item,
-            "set_aside_at": context.now,
-        },
-        upsert=True,
-    )
-
-
-def _lessened(proof: dict[str, Any], broken: int, rows: int) -> dict[str, Any]:
-    """The window's proof, once `broken` of its items could not become rows."""
-    if not broken:
-        return proof
-    return {
-        "state": str(Proof.UNPROVEN),
-        "coverage": rows / (rows + broken),
-        "reason": f"{broken} of {rows + broken} items of this window have not the shape of their stream",
-        "lossy": True,
-    }
 
 
 def _window(document: schema.Document) -> Any:

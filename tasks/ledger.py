@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import InsertOne, UpdateMany, UpdateOne
+from pymongo import InsertOne, UpdateMany
 from pymongo.errors import BulkWriteError
 
 from config import schema
@@ -54,10 +54,26 @@ class Claim:
     inputs: Mapping[str, str] | None = field(default=None, compare=False)
     code_version: str | None = field(default=None, compare=False)
     """What it was published from at the time of the claim: another worker may just have done the work."""
+    revision: str | None = field(default=None, compare=False)
+    unfinished: bool = field(default=False, compare=False)
+    """It was published but not observed yet, or it is to be made again."""
+    report: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What the suite found of what is published."""
+    blocked: Mapping[str, Any] | None = field(default=None, compare=False)
+    """What was made of these inputs last, and not published because a critical rule is broken."""
 
     def is_made_from(self, inputs: Mapping[str, str], code_version: str) -> bool:
         """Whether there is nothing left to do."""
+        if self.unfinished:
+            return False
+        if self.blocked:
+            return is_blocked_on(self.blocked, inputs, code_version)
         return self.inputs == inputs and self.code_version == code_version
+
+
+def is_blocked_on(blocked: Mapping[str, Any] | None, inputs: Mapping[str, str], code_version: str) -> bool:
+    """Whether just this was tried, and held back."""
+    return blocked is not None and blocked["inputs"] == inputs and blocked["code_version"] == code_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,9 @@ class Publication:
     code_version: str
     rows: int
     extra: Mapping[str, Any] = field(default_factory=dict)
+    blocked: Mapping[str, Any] | None = None
+    """Why it must not be published: `report`, and whether it is the `first`: then there is nothing older to keep, and
+    this is published as the statement that nothing is known."""
 
 
 class RetryLaterError(Exception):
@@ -102,10 +121,21 @@ class Ledger:
             {"_id": {"$in": keys}, "$expr": {"$lte": [{"$ifNull": ["$lease_until", None]}, "$$NOW"]}},
             [{"$set": {"owner": self.owner, "fence": {"$add": ["$fence", 1]}, "lease_until": self._lease_end()}}],
         )
-        fields = {"fence": 1, "inputs": 1, "code_version": 1}
+        fields = dict.fromkeys(
+            ("fence", "inputs", "code_version", "revision", "unobserved", "again", "report", "blocked"), 1
+        )
         mine = {one["_id"]: one for one in self._ledger.find({"_id": {"$in": keys}, "owner": self.owner}, fields)}
         return [
-            Claim(partition, one["fence"], one.get("inputs"), one.get("code_version"))
+            Claim(
+                partition,
+                one["fence"],
+                one.get("inputs"),
+                one.get("code_version"),
+                one.get("revision"),
+                bool(one.get("unobserved") or one.get("again")),
+                one.get("report"),
+                one.get("blocked"),
+            )
             for partition in partitions
             if (one := mine.get(partition.key))
         ]
@@ -127,10 +157,9 @@ class Ledger:
 
     def renew(self, claims: Sequence[Claim]) -> None:
         """Hold on to `claims` for another lease. Raises LeaseLostError if one of them is gone."""
-        result = self._ledger.bulk_write(
-            [UpdateOne(self._mine(claim), [{"$set": {"lease_until": self._lease_end()}}]) for claim in claims]
-        )
-        if result.matched_count < len(claims):
+        update = [{"$set": {"lease_until": self._lease_end()}}]
+        operations = [UpdateMany(mine, update) for mine in self._all_of(claims)]
+        if operations and self._ledger.bulk_write(operations).matched_count < len(claims):
             raise LeaseLostError(claims[0].partition)
 
     def note(self, claim: Claim, fields: Mapping[str, Any]) -> None:
@@ -141,56 +170,73 @@ class Ledger:
 
     def release(self, claims: Sequence[Claim]) -> None:
         """Give `claims` back unpublished, so that the next worker need not wait for the lease to end."""
-        if claims:
-            self._ledger.bulk_write(
-                [UpdateOne(self._mine(claim), {"$unset": {"owner": "", "lease_until": ""}}) for claim in claims],
-                ordered=False,
-            )
+        self._unset(claims, "owner", "lease_until")
 
-    def publish(self, publications: Sequence[tuple[Claim, Publication]]) -> int:
+    def held(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those of `claims` that nobody has taken over."""
+        fences = {claim.partition.key: claim.fence for claim in claims}
+        found = self._ledger.find({"_id": {"$in": list(fences)}, "owner": self.owner}, {"fence": 1})
+        ours = {one["_id"] for one in found if one["fence"] == fences[one["_id"]]}
+        return [claim for claim in claims if claim.partition.key in ours]
+
+    def finish(self, claims: Sequence[Claim]) -> None:
+        """Give `claims` back, published and observed."""
+        self._unset(claims, "owner", "lease_until", "unobserved")
+
+    def _unset(self, claims: Sequence[Claim], *fields: str) -> None:
+        update = {"$unset": dict.fromkeys(fields, "")}
+        if claims:
+            self._ledger.bulk_write([UpdateMany(mine, update) for mine in self._all_of(claims)], ordered=False)
+
+    def publish(self, publications: Sequence[tuple[Claim, Publication]], *, keep: bool = False) -> int:
         """Publish each by one compare-and-set; returns how many were lost to another worker.
+
+        With `keep` the claims are held on to, until `finish` says that the observations are there too. A publication
+        that is blocked leaves what was published before, and is only recorded.
 
         Partitions with the same fence and the same content (most days are empty) share one command; the comparison is
         still each document's own.
         """
+        now = datetime.now(UTC)
         groups: dict[bytes, tuple[dict[str, Any], int, list[str]]] = {}
         for claim, publication in publications:
-            record = self._record(publication)
+            record = self._changes(publication, now, keep=keep)
             key = schema.canonical([claim.fence, record])
             groups.setdefault(key, (record, claim.fence, []))[2].append(claim.partition.key)
-        now = datetime.now(UTC)
-        operations = [
-            UpdateMany(
-                self._held(keys, fence),
-                {"$set": record | {"published_at": now}, "$unset": {"owner": "", "lease_until": "", "error": ""}},
-            )
-            for record, fence, keys in groups.values()
-        ]
+        operations = [UpdateMany(self._held(keys, fence), record) for record, fence, keys in groups.values()]
         if not operations:
             return 0
         return len(publications) - self._ledger.bulk_write(operations, ordered=False).matched_count
 
-    def publish_one(self, claim: Claim, publication: Publication) -> None:
+    def _changes(self, publication: Publication, now: datetime, *, keep: bool) -> dict[str, Any]:
+        """What a publication changes of its document."""
+        gone = dict.fromkeys(("error", "again", *(() if keep else ("owner", "lease_until", "unobserved"))), "")
+        if publication.blocked is None:
+            changes = self._record(publication) | {"published_at": now} | ({"unobserved": True} if keep else {})
+            return {"$set": changes, "$unset": gone | {"blocked": ""}}
+        tried = {"inputs": dict(publication.inputs), "code_version": publication.code_version, "at": now}
+        held = {"blocked": tried | dict(publication.blocked), "run_id": self.run_id}
+        if publication.blocked["first"]:
+            held |= self._record(publication) | {"published_at": now}
+        return {"$set": held, "$unset": gone}
+
+    def publish_one(self, claim: Claim, publication: Publication, *, keep: bool = False) -> None:
         """Publish one partition. Raises LeaseLostError if another worker has taken it over."""
-        if self.publish([(claim, publication)]):
+        if self.publish([(claim, publication)], keep=keep):
             raise LeaseLostError(claim.partition)
 
     def fail(self, claims: Sequence[Claim], error: str) -> None:
         """Record why `claims` could not be published, and give them back. What was published before stays."""
         if claims:
-            self._ledger.bulk_write(
-                [
-                    UpdateOne(
-                        self._mine(claim),
-                        {"$set": {"error": error, "run_id": self.run_id}, "$unset": {"owner": "", "lease_until": ""}},
-                    )
-                    for claim in claims
-                ],
-                ordered=False,
-            )
+            failed = {"$set": {"error": error, "run_id": self.run_id}, "$unset": {"owner": "", "lease_until": ""}}
+            self._ledger.bulk_write([UpdateMany(mine, failed) for mine in self._all_of(claims)], ordered=False)
 
-    def record_under(self, claim: Claim, publications: Sequence[tuple[Partition, Publication]]) -> None:
+    def record_under(
+        self, claim: Claim, publications: Sequence[tuple[Partition, Publication]], *, keep: bool = False
+    ) -> None:
         """Record partitions that `claim`, on a wider partition, stands for (the windows of one sweep).
+
+        With `keep` they count as unfinished until `observed` says that their observations are there too.
 
         Each keeps the fence that each recorder recorded it under, and a lower one of the same recorder never overwrites
         it. That is enough where content only grows: whoever sweeps later knows at least as much.
@@ -200,30 +246,38 @@ class Ledger:
         recorder = hashlib.sha256(claim.partition.key.encode()).hexdigest()[:12]
         mine = f"fences.{recorder}"
         now = datetime.now(UTC)
-        records = {partition: self._record(publication) for partition, publication in publications}
-        known = self._known([partition.key for partition in records])
-        fresh = {
-            partition: _blank(partition) | record | {"fences": {recorder: claim.fence}, "published_at": now}
-            for partition, record in records.items()
-            if partition.key not in known
-        }
+        known = self._known([partition.key for partition, _ in publications])
+        fresh = {}
+        for partition, publication in publications:
+            if partition.key not in known:
+                changes = self._changes(publication, now, keep=keep)["$set"]
+                fresh[partition] = _blank(partition) | changes | {"fences": {recorder: claim.fence}}
         if insert_new(self._ledger, list(fresh.values())) < len(fresh):
             fresh = {}  # somebody was there first: compare fences with all of them
         groups: dict[bytes, tuple[dict[str, Any], list[str]]] = {}
-        for partition, record in records.items():
+        for partition, publication in publications:
             if partition not in fresh:
-                groups.setdefault(schema.canonical(record), (record, []))[1].append(partition.key)
+                changes = self._changes(publication, now, keep=keep)
+                groups.setdefault(schema.canonical(changes), (changes, []))[1].append(partition.key)
         operations = [
             UpdateMany(
                 {"_id": {"$in": keys}, "$or": [{mine: {"$exists": False}}, {mine: {"$lte": claim.fence}}]},
-                {"$set": record | {mine: claim.fence, "published_at": now}, "$unset": {"error": ""}},
+                {"$set": changes["$set"] | {mine: claim.fence}, "$unset": changes["$unset"]},
             )
-            for record, keys in groups.values()
+            for changes, keys in groups.values()
         ]
         if operations:
             matched = self._ledger.bulk_write(operations, ordered=False).matched_count
             if matched < sum(len(keys) for _, keys in groups.values()):
                 raise LeaseLostError(claim.partition)
+
+    def observed(self, dataset: str, scope: str, days: Sequence[date]) -> None:
+        """The observations of these windows, recorded under a wider claim, are there too."""
+        for at in range(0, len(days), 10_000):
+            window = {"$in": [schema.start_of(day) for day in days[at : at + 10_000]]}
+            self._ledger.update_many(
+                {"dataset": dataset, "scope": scope, "window": window}, {"$unset": {"unobserved": ""}}
+            )
 
     def find(self, partition: Partition) -> schema.Document:
         """The document of `partition` (see `schema.LedgerDocument`), empty if there is none."""
@@ -280,6 +334,13 @@ class Ledger:
         return self._ledger.count_documents(
             {"dataset": dataset, "scope": scope, "window": window, "proof.state": "proven"}
         )
+
+    def _all_of(self, claims: Sequence[Claim]) -> list[dict[str, Any]]:
+        """The comparisons that stand for those of all `claims`: one per fence."""
+        by_fence: dict[int, list[str]] = {}
+        for claim in claims:
+            by_fence.setdefault(claim.fence, []).append(claim.partition.key)
+        return [self._held(keys, fence) for fence, keys in by_fence.items()]
 
     def _mine(self, claim: Claim) -> dict[str, Any]:
         return self._held([claim.partition.key], claim.fence)

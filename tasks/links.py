@@ -6,16 +6,20 @@ of each day counts, through a manifest per year. So publishing is one compare-an
 revision, and nothing downstream of them moves.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
 from config import schema
 from config.catalog import CHANGES, DELIVERIES, DEPLOYMENTS, ENTITIES, FAILURES
+from quality.gate import Measures, Part, Row
+from quality.observations import Cause
 from quality.receipts import Proof
-from tasks import revisions
+from quality.suites import Suite
+from quality.tally import tally
+from tasks import checks, revisions
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, RetryLaterError
 from tasks.transforms import code_version, deliveries
@@ -23,6 +27,11 @@ from tasks.transforms.deliveries import Deployment, Failure, History
 
 EPOCH: Final = date(1970, 1, 1).toordinal()
 _STREAM_OF: Final = {CHANGES.name: "changes", DEPLOYMENTS.name: "deployments", FAILURES.name: "failures"}
+_TELLING: Final = (Cause.REPLAY, Cause.LATE_DATA, Cause.REPAIR, Cause.DEFINITION)
+"""Of several causes the one that tells a person most."""
+
+_KINDS: Final = ("rows.deployment", "rows.change", "rows.failure")
+
 _NO_RECEIPT: Final = {"state": "unproven", "coverage": 0.0, "reason": "this window was never extracted"}
 
 
@@ -35,12 +44,25 @@ class Day(NamedTuple):
 
     revision: str
     proofs: Mapping[str, Any]
+    cause: str = Cause.FIRST
+    report: Mapping[str, Any] | None = None
+    """What the suite found of it, if anything."""
+    blocked: Mapping[str, Any] | None = None
+    """The `revision` that was made last and must not be published, and its `report`."""
+
+    def document(self) -> dict[str, Any]:
+        """As it is kept in the manifest."""
+        return {key: value for key, value in self._asdict().items() if value is not None}
 
 
 @lru_cache(maxsize=1)
-def code() -> str:
-    """The version of the code that makes links."""
+def _rules() -> str:
     return code_version(deliveries)
+
+
+def code(context: Context) -> str:
+    """The version of the code that makes links, and of what they must obey."""
+    return context.code(DELIVERIES.name, _rules())
 
 
 def _inputs(context: Context, scope: str) -> dict[str, str]:
@@ -82,8 +104,10 @@ def is_stale(context: Context, scope: str) -> str | None:
     head = context.ledger.find(Partition(DELIVERIES.name, scope))
     if "revision" not in head:
         return "missing"
-    if head["code_version"] != code():
+    if head["code_version"] != code(context):
         return "the rules have changed"
+    if head.get("unobserved") or head.get("again"):
+        return "its observations are not recorded yet" if head.get("unobserved") else f"asked for: {head['again']}"
     return None if head["inputs"] == _inputs(context, scope) else "its entities have changed"
 
 
@@ -101,7 +125,7 @@ def link(context: Context, scope: str) -> None:
 def _link(context: Context, scope: str, claim: Claim) -> None:
     before = _settled(context, scope)
     head = context.ledger.find(claim.partition)
-    if head.get("inputs") == before.inputs and head["code_version"] == code():  # somebody did it while we waited
+    if claim.is_made_from(before.inputs, code(context)):  # somebody did it while we waited
         context.ledger.release([claim])
         return
     proofs = before.proofs
@@ -110,21 +134,95 @@ def _link(context: Context, scope: str, claim: Claim) -> None:
     _doubt_failures(proofs)
     context.ledger.renew([claim])
     known = manifest(context, scope)
-    days: dict[str, dict[str, Any]] = defaultdict(dict)
-    fresh: list[schema.Document] = []
+    again = claim.unfinished or head.get("code_version") != code(context)
+    cause = _cause(context, scope, head)
+    made = {}
     for day in sorted(rows.keys() | proofs.keys()):
         day_proofs = {stream: proofs.get(day, {}).get(stream, _NO_RECEIPT) for stream in _STREAM_OF.values()}
         revision = schema.digest([rows.get(day, []), day_proofs])
-        days[str(day.year)][day.isoformat()] = {"revision": revision, "proofs": day_proofs}
-        if day not in known or known[day].revision != revision:
-            key = schema.delivery_key(scope, day.isoformat(), revision)
-            fresh += [{"_id": f"{key}|{n}", "partition": key, **row} for n, row in enumerate(rows.get(day, []))]
-    _stage(context, scope, fresh, days)
+        made[day] = Day(revision, day_proofs, cause if day in known else Cause.FIRST)
+    fresh = {day for day, one in made.items() if again or one.revision != _tried(known.get(day))}
+    made |= {day: known[day] for day in made.keys() - fresh}
+    measured = _check(context, made, known, rows, fresh)
+    context.ledger.renew([claim])
+    days: dict[str, dict[str, Any]] = defaultdict(dict)
+    for day, one in sorted(made.items()):
+        days[str(day.year)][day.isoformat()] = one.document()
+    _stage(context, scope, {day: (made[day].revision, rows.get(day, [])) for day in fresh}, days)
     if _writers(context, scope) != before.writers:
         raise NotSettledError(scope)
     years = {year: schema.digest(content) for year, content in days.items()}
     total = sum(len(rows) for rows in rows.values())
-    context.ledger.publish_one(claim, Publication(schema.digest(years), before.inputs, code(), total, {"years": years}))
+    publication = Publication(schema.digest(years), before.inputs, code(context), total, {"years": years})
+    context.ledger.publish_one(claim, publication, keep=context.checks)
+    if context.checks:
+        news = [
+            (day, measures, made[day].cause, claim.fence)
+            for day, measures in measured.items()
+            if claim.unfinished or day not in known or known[day].revision != made[day].revision
+        ]
+        checks.observe(context, DELIVERIES.name, scope, news, (*context.suite(DELIVERIES.name).measures(), *_KINDS))
+        context.ledger.finish([claim])
+
+
+def _tried(day: Day | None) -> str | None:
+    """The revision that was made last, published or not."""
+    return None if day is None else day.blocked["revision"] if day.blocked else day.revision
+
+
+def _cause(context: Context, scope: str, head: schema.Document) -> str:
+    """Why links change: why entities of the scope were published since the links were."""
+    if "revision" not in head:
+        return Cause.FIRST
+    if head.get("again"):
+        return Cause.REPLAY
+    if head["code_version"] != code(context):
+        return Cause.DEFINITION
+    since = {"dataset": {"$in": [dataset.name for dataset in ENTITIES]}, "scope": scope}
+    found = context.db[schema.LEDGER].distinct("cause", {**since, "published_at": {"$gt": head["published_at"]}})
+    return next((cause for cause in _TELLING if cause in found), Cause.LATE_DATA)
+
+
+def _check(
+    context: Context,
+    made: dict[date, Day],
+    known: Mapping[date, Day],
+    rows: dict[date, list[dict[str, Any]]],
+    fresh: set[date],
+) -> dict[date, Measures]:
+    """Judge the days that are new, and hold back those that must not be published; returns the others' measures."""
+    if not context.checks:
+        return {}
+    suite = context.suite(DELIVERIES.name)
+    days = sorted(fresh)
+    parts = []
+    for day in days:
+        last = known[day].report if day in known else None
+        alike = [{**deliveries.BLANK, **row} for row in rows.get(day, [])]
+        parts.append(Part(alike, content=schema.digest(rows.get(day, [])), before=last))
+    measured = {}
+    for day, found in zip(days, checks.assess(context, DELIVERIES.name, parts, partial(_measures, suite)), strict=True):
+        report = found.report.document()
+        before = known.get(day)
+        held = checks.blocked(found, first=before is None, whole=True)
+        if held is None:
+            made[day] = made[day]._replace(report=report)
+            measured[day] = found.measures
+            continue
+        blocked = {"revision": made[day].revision, "report": report}
+        if before is None:
+            rows.pop(day, None)
+            unknown = dict.fromkeys(_STREAM_OF.values(), checks.unknown(found.report))
+            before = Day(schema.digest([[], unknown]), unknown)
+        else:
+            rows.pop(day, None)
+        made[day] = before._replace(blocked=blocked)
+    return measured
+
+
+def _measures(suite: Suite, rows: Sequence[Row]) -> Measures:
+    kinds = Counter(row["kind"] for row in rows)
+    return {**tally(suite, rows, "deployment"), **{f"rows.{kind}": n for kind, n in kinds.items()}}
 
 
 def manifest(context: Context, scope: str, days: tuple[date, date] | None = None) -> dict[date, Day]:
@@ -134,7 +232,7 @@ def manifest(context: Context, scope: str, days: tuple[date, date] | None = None
     wanted = [schema.manifest_key(scope, year, key) for year, key in years.items()
               if days is None or days[0].year <= int(year) <= days[1].year]  # fmt: skip
     return {
-        date.fromisoformat(day): Day(entry["revision"], entry["proofs"])
+        date.fromisoformat(day): Day(**entry)
         for document in context.db[schema.MANIFESTS].find({"_id": {"$in": wanted}})
         for day, entry in document["days"].items()
         if days is None or days[0] <= date.fromisoformat(day) < days[1]
@@ -170,8 +268,18 @@ def _deliver(context: Context, scope: str, gaps: Sequence[date]) -> Iterator[tup
     yield from deliveries.deliver(history).items()
 
 
-def _stage(context: Context, scope: str, rows: list[schema.Document], days: Mapping[str, Mapping[str, Any]]) -> None:
-    revisions.stage(context.db[schema.DELIVERY_ROWS], rows)
+def _stage(
+    context: Context,
+    scope: str,
+    fresh: Mapping[date, tuple[str, Sequence[Mapping[str, Any]]]],
+    days: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Put the rows of `fresh` days and the manifests there, visible to nobody yet."""
+    staged = []
+    for day, (revision, rows) in fresh.items():
+        key = schema.delivery_key(scope, day.isoformat(), revision)
+        staged += [{"_id": f"{key}|{n}", "partition": key, **row} for n, row in enumerate(rows)]
+    revisions.stage(context.db[schema.DELIVERY_ROWS], staged)
     manifests = []
     for year, content in days.items():
         key = schema.digest(content)

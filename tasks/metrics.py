@@ -4,24 +4,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from config import schema
 from config.catalog import DELIVERIES, DORA_DAILY
-from tasks import links, revisions
+from quality.findings import Report
+from quality.gate import Part
+from quality.observations import Cause
+from quality.receipts import Proof
+from tasks import checks, links, revisions
 from tasks.context import Context
-from tasks.ledger import Claim, Partition, Publication
+from tasks.ledger import Claim, Partition, Publication, is_blocked_on
 from tasks.transforms import code_version, gold
 from tasks.transforms.gold import Spine
 
 MISSING: Final = "missing"
 WORKED_ON: Final = "being worked on"
+FIELDS: Final = (
+    "inputs", "code_version", "owner", "revision", "unobserved", "again", "blocked.inputs", "blocked.code_version",
+)  # fmt: skip
+UNOBSERVED: Final = "its observations are not recorded yet"
 
 
 @lru_cache(maxsize=1)
-def code() -> str:
-    """The version of the definitions."""
+def _definitions() -> str:
     return code_version(gold)
+
+
+def code(context: Context) -> str:
+    """The version of the definitions, and of what their numbers must obey."""
+    return context.code(DORA_DAILY.name, _definitions())
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +43,36 @@ class Stale:
     day: date
     links: links.Day
     why: str
+    cause: str = Cause.FIRST
 
 
 def stale(context: Context, scope: str, days: tuple[date, date], *, missing: bool = True) -> list[Stale]:
     """The days in [first, last) to compute, in order; without `missing` only those that were published once."""
     published = {
-        document["window"].date(): document
-        for document in context.ledger.windows(
-            DORA_DAILY.name, scope, ("inputs", "code_version", "owner", "revision"), days
-        )
+        document["window"].date(): document for document in context.ledger.windows(DORA_DAILY.name, scope, FIELDS, days)
     }
+    version = code(context)
     found = []
     for day, linked in sorted(links.manifest(context, scope, days).items()):
         document = published.get(day)
-        if (missing or (document and "revision" in document)) and (why := _why(document, linked)):
-            found.append(Stale(day, linked, why))
+        if (missing or (document and "revision" in document)) and (why := _why(document, linked, version)):
+            found.append(Stale(day, linked, why, checks.cause_of(document, version, linked.cause)))
     return found
 
 
-def _why(document: schema.Document | None, linked: links.Day) -> str | None:
+def _why(document: schema.Document | None, linked: links.Day, version: str) -> str | None:
     if document is None or "inputs" not in document:
         return MISSING
-    if document["inputs"] != {DELIVERIES.name: linked.revision}:
+    inputs = {DELIVERIES.name: linked.revision}
+    if "blocked" in document:
+        if not is_blocked_on(document["blocked"], inputs, version):
+            return "its deliveries or its rules have changed since it was blocked"
+    elif document["inputs"] != inputs:
         return "its deliveries have changed"
-    if document["code_version"] != code():
+    elif document["code_version"] != version:
         return "the definitions have changed"
+    if document.get("unobserved"):
+        return UNOBSERVED
     return WORKED_ON if document.get("owner") else None
 
 
@@ -66,7 +83,7 @@ def compute(context: Context, scope: str, windows: Sequence[Stale]) -> int:
     current = {
         claim
         for claim in claimed
-        if claim.is_made_from({DELIVERIES.name: by_partition[claim.partition].links.revision}, code())
+        if claim.is_made_from({DELIVERIES.name: by_partition[claim.partition].links.revision}, code(context))
     }
     context.ledger.release(list(current))
     if claims := [claim for claim in claimed if claim not in current]:
@@ -81,17 +98,53 @@ def _compute(context: Context, scope: str, windows: Mapping[Claim, Stale]) -> in
     """Compute what is claimed; returns how many were lost to another worker."""
     spine = [_spine(scope, window) for window in windows.values()]
     documents = {row["day"].date(): row for row in context.db.aggregate(gold.pipeline(spine), allowDiskUse=True)}
-    staged, publications = [], []
+    measured = {window.day: _metrics(documents[window.day]) for window in windows.values()}
+    parts = []
     for claim, window in windows.items():
         document = documents[window.day]
+        told = {**{metric: document[metric] for metric in gold.METRICS}, **_evidence(window.links.proofs)}
+        content = schema.digest([document[metric] for metric in gold.METRICS])
+        before = None if claim.unfinished else claim.report
+        parts.append(Part([document], told, content=content, before=before))
+    assessments = checks.assess(context, DORA_DAILY.name, parts, lambda _: {})
+    staged, publications = [], []
+    for (claim, window), found in zip(windows.items(), assessments, strict=True):
+        first = claim.revision is None or bool((claim.blocked or {}).get("first"))
+        held = checks.blocked(found, first=first, whole=True)
+        document = _unknown(documents[window.day], found.report) if held else documents[window.day]
         revision = schema.digest(document)
         row_id = f"{claim.partition.key}@{revision}"
         staged.append({"_id": row_id, **document})
-        extra = {"row_id": row_id, "trust": document["trust"], "reasons": document["reasons"]}
-        publication = Publication(revision, {DELIVERIES.name: window.links.revision}, code(), 1, extra)
-        publications.append((claim, publication))
+        extra: dict[str, Any] = {"row_id": row_id, "trust": document["trust"], "reasons": document["reasons"]}
+        if context.checks:
+            extra |= {"report": found.report.document(), "cause": window.cause}
+        inputs = {DELIVERIES.name: window.links.revision}
+        publications.append((claim, Publication(revision, inputs, code(context), 1, extra, blocked=held)))
     revisions.stage(context.db[schema.GOLD_ROWS], staged)
-    return context.ledger.publish(publications)
+    return checks.publish(context, DORA_DAILY.name, scope, publications, measured, gold.METRICS)
+
+
+def _metrics(document: schema.Document) -> dict[str, float | int | None]:
+    """The metrics of the day, None where they are not known; those that are not defined on it are left out."""
+    known = {metric: document[metric] for metric in gold.METRICS if document[metric] is not None}
+    return {**dict.fromkeys(document["reasons"]), **known, "coverage": document["coverage"]}
+
+
+def _evidence(proofs: Mapping[str, Any]) -> dict[str, float | int | None]:
+    """Which zeros are proven, said once more from the receipts alone: the rules hold the metrics against it."""
+    proven = [proofs[stream]["state"] == Proof.PROVEN for stream in ("deployments", "changes", "failures")]
+    return {
+        "proven_deployments": int(proven[0]),
+        "proven_changes": int(all(proven[:2])),
+        "proven_failures": int(all(proven)),
+    }
+
+
+def _unknown(document: schema.Document, report: Report) -> schema.Document:
+    """The day's document where none of its numbers may be shown."""
+    reason = checks.unknown(report)["reason"]
+    nothing = dict.fromkeys(gold.METRICS)
+    return {**document, **nothing, "trust": "unknown", "coverage": 0.0, "reasons": dict.fromkeys(gold.METRICS, reason)}
 
 
 def _spine(scope: str, window: Stale) -> Spine:

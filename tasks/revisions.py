@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from config import schema
 from config.catalog import DELIVERIES, DORA_DAILY
+from quality.quarantine import State
 from tasks.context import Context
 from tasks.ledger import insert_new
 
@@ -19,6 +20,9 @@ GRACE: Final = timedelta(days=1)
 
 RUNS_KEPT: Final = timedelta(days=30)
 """How long the notes of a run are kept; their ids begin with the time."""
+
+RELEASED_KEPT: Final = timedelta(days=90)
+"""How long the trace of a record that was mended or replayed is kept; what is discarded stays."""
 
 BATCH: Final = 5000
 
@@ -42,6 +46,8 @@ def collect(context: Context) -> int:
     if last and context.now - last["at"] < GRACE:
         return 0
     meta.update_one({"_id": "collected"}, {"$set": {"at": context.now}}, upsert=True)
+    released = {"state": State.RELEASED, "closed_at": {"$lt": context.now - RELEASED_KEPT}}
+    context.db[schema.QUARANTINE].delete_many(released)
     context.db[schema.RUNS].delete_many({"_id": {"$lt": f"{context.now - RUNS_KEPT:%Y%m%dT%H%M%SZ}"}})
     return sum(
         _collect(context, context.db[name], key, wanted)

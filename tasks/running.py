@@ -1,6 +1,7 @@
 """Running the pipeline from the command line: Luigi underneath, a progress bar on top, and one honest outcome."""
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -12,9 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from config import mongo, schema, settings
 from config.catalog import DORA_DAILY
+from quality import drift, findings
+from quality.findings import Severity
+from quality.quarantine import State
+from tasks import inspection
 from tasks.context import Context
 from tasks.pipeline import Backfill, new_run_id
 from tasks.sources import registry
+
+HELD_TOLD: Final = 10
+DRIFTS_TOLD: Final = 10
 
 WAIT_SECONDS: Final = "0.05"
 """How long an idle worker waits before it asks for work again; Luigi's default is 1 s."""
@@ -47,9 +55,10 @@ def run(start: date, end: date, *, workers: int, console: Console) -> Outcome:
         result = _build(Backfill(start=start, end=end, run_id=run_id), workers, loaded.scheduler.url)
     noted = context.db[schema.RUNS].find_one({"_id": run_id}) or {}
     notes = _notes(context, start, end)
+    held = _held(context)
     if result.status not in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY):
-        return Outcome(list(noted.get("failures", [])) or [result.one_line_summary], notes)
-    return Outcome([], notes)
+        return Outcome([*(list(noted.get("failures", [])) or [result.one_line_summary]), *held], notes)
+    return Outcome(held, notes)
 
 
 def _build(task: luigi.Task, workers: int, scheduler: str | None) -> Any:
@@ -64,13 +73,28 @@ def _build(task: luigi.Task, workers: int, scheduler: str | None) -> Any:
 def _notes(context: Context, start: date, end: date) -> list[str]:
     """What is no failure, and yet to be known."""
     window = {"$gte": schema.start_of(start), "$lte": schema.start_of(end)}
-    unknown = {"dataset": DORA_DAILY.name, "window": window, "trust": "unknown"}
+    ledger = context.db[schema.LEDGER]
     notes = []
-    if days := context.db[schema.LEDGER].count_documents(unknown):
+    if days := ledger.count_documents({"dataset": DORA_DAILY.name, "window": window, "trust": "unknown"}):
         notes.append(f"{days:,} days are unknown: `touchstone metrics --from {start} --to {end}` says why")
-    if records := context.db[schema.QUARANTINE].estimated_document_count():
-        notes.append(f"{records:,} records are set aside: see `touchstone status`")
-    return notes
+    if records := context.db[schema.QUARANTINE].count_documents({"state": State.OPEN}):
+        notes.append(f"{records:,} records are set aside: see `touchstone quarantine list`")
+    run = context.ledger.run_id
+    warned = {"run_id": run, "report.outcome": {"$in": [str(findings.Outcome.WARNED), str(findings.Outcome.BROKEN)]}}
+    for dataset, number in sorted(Counter(one["dataset"] for one in ledger.find(warned, {"dataset": 1})).items()):
+        notes.append(f"{number:,} windows of {dataset} have findings: see `touchstone check {dataset}`")
+    return [*notes, *(f"schema drift: {one}" for one in drift.of_run(context.db, run)[:DRIFTS_TOLD])]
+
+
+def _held(context: Context) -> list[str]:
+    """What must not be published, whichever run made it: until it is mended, no run has done what it should."""
+    held = inspection.held_back(context)
+    told = []
+    for one in held[:HELD_TOLD]:
+        rules = sorted({finding["rule"] for finding in one.findings if finding["severity"] == Severity.CRITICAL})
+        told.append(f"{one.dataset} {one.scope} {one.day} is blocked by {', '.join(rules)}: `touchstone check "
+                    f"{one.dataset} --date {one.day}`")  # fmt: skip
+    return [*told, *([f"{len(held) - HELD_TOLD:,} more windows are blocked"] if len(held) > HELD_TOLD else [])]
 
 
 class _Watch:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from config import schema, settings
 from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES
+from quality.findings import Severity
 from tasks import bronze, entities, links, metrics
 from tasks.context import Context
 from tasks.ledger import Partition
@@ -26,6 +27,8 @@ class State(StrEnum):
     """Never published."""
     FAILED = "failed"
     """The last attempt failed."""
+    BLOCKED = "blocked"
+    """What was made last breaks a critical rule; what was published before stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +63,16 @@ def gaps(context: Context, days: Days) -> list[Partition]:
 def standings(context: Context, scope: str) -> Iterator[Standing]:
     """How every partition of `scope` stands, layer by layer."""
     for name in context.db[schema.LEDGER].distinct("dataset", {"scope": scope, "dataset": {"$regex": r"^bronze\."}}):
-        for document in context.ledger.windows(name, scope, ("proof", "receipt")):
+        for document in context.ledger.windows(name, scope, ("proof", "receipt", "blocked.report")):
             yield _bronze(Partition(name, scope, document["window"].date()), document)
     for dataset in ENTITIES:
         stale = {window.day: window.why for window in entities.stale(context, dataset, scope)}
         yield from _windowed(context, dataset.name, scope, stale)
     why = links.is_stale(context, scope)
     state = State.COMPLETE if why is None else State.MISSING if why == "missing" else State.STALE
+    held = sum(1 for day in links.manifest(context, scope).values() if day.blocked)
+    if held and state is State.COMPLETE:
+        state, why = State.BLOCKED, f"{held} of its days: see `touchstone check {DELIVERIES.name}`"
     yield Standing(Partition(DELIVERIES.name, scope), state, "", why)
     published = context.ledger.windows(DORA_DAILY.name, scope, ())
     days = [document["window"].date() for document in published]
@@ -81,22 +87,27 @@ def standings(context: Context, scope: str) -> Iterator[Standing]:
 
 def _bronze(partition: Partition, document: schema.Document) -> Standing:
     proof = document["proof"]
+    if "blocked" in document:
+        return Standing(partition, State.BLOCKED, proof["state"], _rule(document))
     if proof["state"] == "failed":
         return Standing(partition, State.FAILED, "failed", proof["reason"])
-    until = document["receipt"]["covered_until"]
+    until = document["receipt"].get("covered_until", document["window"])
     still_open = document["window"] < until < document["window"] + schema.DAY
     return Standing(partition, State.STALE if still_open else State.COMPLETE, proof["state"], proof["reason"])
 
 
 def _windowed(context: Context, dataset: str, scope: str, stale: dict[date, str]) -> Iterator[Standing]:
     seen = set()
-    for document in context.ledger.windows(dataset, scope, ("revision", "proof.state", "trust", "error", "reasons")):
+    fields = ("revision", "proof.state", "trust", "error", "reasons", "blocked.report")
+    for document in context.ledger.windows(dataset, scope, fields):
         day = document["window"].date()
         seen.add(day)
         proof = document.get("trust") or document.get("proof", {}).get("state", "")
         reason = document.get("error") or stale.get(day)
         if document.get("error"):
             state = State.FAILED
+        elif "blocked" in document and day not in stale:
+            state, reason = State.BLOCKED, _rule(document)
         elif "revision" not in document:
             state = State.MISSING
         else:
@@ -106,3 +117,9 @@ def _windowed(context: Context, dataset: str, scope: str, stale: dict[date, str]
         yield Standing(Partition(dataset, scope, day), state, proof, reason)
     for day in sorted(stale.keys() - seen):
         yield Standing(Partition(dataset, scope, day), State.MISSING, "", stale[day])
+
+
+def _rule(document: schema.Document) -> str:
+    """The rules that hold the window back."""
+    findings = document["blocked"]["report"].get("findings", ())
+    return "the rule " + ", ".join(sorted({one["rule"] for one in findings if one["severity"] == Severity.CRITICAL}))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 
+from quality.receipts import Extraction
+
 Cursor: TypeAlias = Mapping[str, Any]
 """What a source must remember between two sweeps of a unit. JSON-like, kept in the ledger, compared by equality."""
 
@@ -73,6 +75,8 @@ class Coverage:
     """Why the origin's windows are unproven in spite of a sweep that ended well, e.g. a shallow clone."""
     evidence: Mapping[str, Any] | None = None
     """What the statement rests on, for the receipt: refs, tips, files."""
+    extractions: tuple[Extraction, ...] = ()
+    """How each part was fetched. For a window [start, end) of a stream the worst one that overlaps counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 SECONDS_PER_DAY = 86_400
 FULL_SHA = 40
@@ -59,6 +59,13 @@ class History:
     """When deployments may be missing: the ends of days of which not all could be read, in epoch seconds."""
 
 
+BLANK: Final[Mapping[str, Any]] = dict.fromkeys(
+    ("known", "whole", "failed_before_next", "failed_ever", "rework", "change", "lead_seconds", "reverted_by", "rule",
+     "recovered_by", "recovery_seconds")
+)  # fmt: skip
+"""What rows of some kinds do not have; for those who look at all kinds together."""
+
+
 class _Pair(NamedTuple):
     failed: int
     change: int
@@ -88,6 +95,7 @@ def deliver(history: History) -> dict[int, list[dict[str, Any]]]:
                 "kind": "deployment",
                 "deployment": deployment.id,
                 "deployed_ts": deployment.deployed_ts,
+                "known": deployment.target in index,
                 "whole": whole[number],
                 "failed_before_next": number in failed_before_next,
                 "failed_ever": number in failed_ever,

@@ -1,0 +1,161 @@
+"""Measure, judge, set aside, record: what every stage does between staging and publishing, and right after it.
+
+With `quality.checks` off none of it happens, and everything passes.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+from config import schema
+from quality import observations, quarantine, validation
+from quality.findings import Report, Severity
+from quality.gate import Assessment, Gate, Measures, Part, Row
+from quality.observations import Cause, Observation, Series
+from quality.quarantine import State
+from quality.receipts import Proof
+from tasks.context import Context
+from tasks.ledger import Claim, Publication
+
+UNCHECKED: Final = Report("off", 0)
+
+INTERNAL: Final = ("quarantined", "receipt.expected")
+"""Measures that only rules look at."""
+
+USUALLY_ZERO: Final = ("receipt.items", "receipt.rejected", "quarantine_ratio")
+"""Not recorded of a window's first publication if 0: `rows` and `receipt.coverage` say enough."""
+
+
+def gate(context: Context, dataset: str, key: str = "id") -> Gate:
+    """The suite of `dataset`, and who carries it out."""
+    quality = context.settings.quality
+
+    def exists(path: str) -> bool:
+        return context.db[dataset].find_one({path: {"$exists": True}}, {"_id": 1}) is not None
+
+    return Gate(context.suite(dataset), validation.shared(), context.now, key, quality.examples, exists)
+
+
+def assess(
+    context: Context, dataset: str, parts: Sequence[Part], measure: Callable[[Sequence[Row]], Measures]
+) -> list[Assessment]:
+    """What the suite of `dataset` says of each of `parts`."""
+    if not context.checks:
+        return [Assessment(UNCHECKED, part.rows, (), {}) for part in parts]
+    return gate(context, dataset).assess(parts, measure)
+
+
+def blocked(found: Assessment, *, first: bool, whole: bool = False) -> dict[str, Any] | None:
+    """What the ledger keeps of a partition that must not be published, None if it may be.
+
+    whole: its rows cannot be taken out one by one, so that a broken row holds back all of them.
+    """
+    if not found.report.blocks and not (whole and found.broken):
+        return None
+    return {"report": found.report.document(), "first": first}
+
+
+def unknown(report: Report) -> dict[str, Any]:
+    """The proof of a window of which nothing may be published, and nothing was before."""
+    finding = max(report.findings, key=lambda finding: (finding.blocks, finding.severity is Severity.CRITICAL))
+    reason = f"blocked by the rule {finding.rule}: {finding.observed}"
+    return {"state": str(Proof.UNPROVEN), "coverage": 0.0, "reason": reason, "lossy": True}
+
+
+def lessened(proof: dict[str, Any], aside: int, rows: int) -> dict[str, Any]:
+    """The window's proof, once `aside` of its items were set aside and `rows` were kept."""
+    if not aside:
+        return proof
+    return {
+        "state": str(Proof.UNPROVEN),
+        "coverage": rows / (rows + aside),
+        "reason": f"{aside} of {rows + aside} items of this window are set aside: see `touchstone quarantine list`",
+        "lossy": True,
+    }
+
+
+def cause_of(made: Mapping[str, Any] | None, code_version: str, upstream: str) -> str:
+    """Why a partition is made: `made` is its ledger document, `upstream` why its inputs were made last."""
+    if made is None or "revision" not in made:
+        return Cause.FIRST
+    if made.get("again"):
+        return Cause.REPLAY
+    return Cause.DEFINITION if made.get("code_version") != code_version else upstream
+
+
+def publish(  # noqa: PLR0913, PLR0917 - what is published, and what of it
+    context: Context,
+    dataset: str,
+    scope: str,
+    publications: Sequence[tuple[Claim, Publication]],
+    measured: Mapping[date, Measures],
+    possible: Iterable[str] | None = None,
+) -> int:
+    """Publish, then append what was measured of what is new; returns how many were lost to another worker.
+
+    The claims are held until the observations are there: a crash in between leaves windows that count as unfinished.
+    """
+    lost = context.ledger.publish(publications, keep=context.checks)
+    if not context.checks:
+        return lost
+    ours = set(context.ledger.held([claim for claim, _ in publications]) if lost else [c for c, _ in publications])
+    observe(
+        context,
+        dataset,
+        scope,
+        [
+            (claim.partition.day, measured[claim.partition.day], publication.extra["cause"], claim.fence)
+            for claim, publication in publications
+            if claim in ours
+            and publication.blocked is None
+            and claim.partition.day
+            and (publication.revision != claim.revision or claim.unfinished)
+        ],
+        possible,
+    )
+    context.ledger.finish(list(ours))
+    return lost
+
+
+def observe(
+    context: Context,
+    dataset: str,
+    scope: str,
+    measured: Iterable[tuple[date, Measures, str, int]],
+    possible: Iterable[str] | None = None,
+) -> None:
+    """Append the measures of windows that were just published: each with its cause and its fence.
+
+    possible: what may be measured of a window; else what the suite names.
+    """
+    possible = tuple(context.suite(dataset).measures() if possible is None else possible)
+    observations.append(
+        context.db,
+        (
+            Observation(Series(dataset, scope, measure), schema.start_of(day), value, Cause(cause))
+            for day, measures, cause, fence in measured
+            for measure, value in _told(measures, cause, possible).items()
+        ),
+        run_id=context.ledger.run_id,
+        recorded_at=context.now,
+    )
+
+
+def _told(measures: Measures, cause: str, possible: Iterable[str]) -> Measures:
+    """What is worth recording. A number that was there and no longer is, is restated as None."""
+    told = {name: value for name, value in measures.items() if name not in INTERNAL}
+    if cause != Cause.FIRST:
+        return {**dict.fromkeys(possible), **told}
+    return {name: value for name, value in told.items() if value != 0 or name not in USUALLY_ZERO}
+
+
+def release(context: Context, dataset: str, scope: str, claims: Sequence[Claim]) -> None:
+    """Release what was set aside of these windows, and was not set aside again under the claims' fences."""
+    fences = {schema.start_of(claim.partition.day): claim.fence for claim in claims if claim.partition.day}
+    where = {"dataset": dataset, "origin": scope, "state": State.OPEN, "window": {"$in": list(fences)}}
+    found = context.db[schema.QUARANTINE].find(where, {"window": 1, "fence": 1})
+    if gone := [one["_id"] for one in found if one["fence"] < fences[one["window"]]]:
+        below = max(fences.values())
+        quarantine.release(
+            context.db, {"_id": {"$in": gone}}, below=below, run_id=context.ledger.run_id, now=context.now
+        )
