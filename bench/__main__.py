@@ -21,6 +21,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from bench import validation
 from config import mongod
 
 EVENTS: Final = (
@@ -69,8 +70,9 @@ class Bench:
             "TOUCHSTONE_MONGO_DATABASE": database,
         }
 
-    def backfill(self, environment: dict[str, str], to: str = TO) -> Run:
+    def backfill(self, environment: dict[str, str], to: str = TO, *, checks: bool = True) -> Run:
         """`touchstone backfill` as a process of its own."""
+        environment = environment | {"TOUCHSTONE_QUALITY_CHECKS": str(checks).lower()}
         return timed([sys.executable, "-m", "tasks.cli", "backfill", "--from", FROM, "--to", to], environment)
 
     def floor(self) -> Run:
@@ -94,8 +96,17 @@ def late_item(folder: Path, number: int) -> None:
 
 def figures(bench: Bench, runs: int) -> list[tuple[str, str, str, str]]:
     """What was measured: title, seconds, ratio, and what was promised."""
-    pairs = [(bench.backfill(bench.environment(name())), bench.floor()) for _ in range(runs)]
-    full = [pair[0] for pair in pairs]
+    triples = [
+        (
+            bench.backfill(bench.environment(name())),
+            bench.backfill(bench.environment(name()), checks=False),
+            bench.floor(),
+        )
+        for _ in range(runs)
+    ]
+    full = [checked for checked, _, _ in triples]
+    pairs = [(checked, floor) for checked, _, floor in triples]
+    checks = [(checked, unchecked) for checked, unchecked, _ in triples]
 
     folder = bench.folder / "files"
     folder.mkdir()
@@ -120,6 +131,8 @@ def figures(bench: Bench, runs: int) -> list[tuple[str, str, str, str]]:
             f"{max(run.peak for run in full) / year.peak:.2f} x",
             "below 350 MB, not growing",
         ),
+        line("(e) (a) with all checks / without", checks, "at most 2 x"),
+        validation.figure(),
     ]
 
 

@@ -2,8 +2,10 @@
 
 import atexit
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC
+from typing import Any
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient
@@ -37,13 +39,9 @@ def database(settings: Settings) -> schema.Db:
     Reads and writes are `majority` and journalled: what was acknowledged survives a failover.
     Without a URI the embedded server is started, or joined, and held until this process ends.
     """
-    uri = settings.mongo.uri.get_secret_value() if settings.mongo.uri else embedded_uri(settings)
+    uri = _own_uri(settings)
+    db = _database(_client(uri, settings), settings.mongo.database)
     key = (os.getpid(), uri)
-    if key not in _clients:
-        if not _clients:
-            atexit.register(close)
-        _clients[key] = _connect(uri, settings.mongo.timeout_seconds)
-    db = _database(_clients[key], settings.mongo.database)
     if (*key, db.name) not in _prepared:
         try:
             schema.ensure(db)
@@ -51,6 +49,41 @@ def database(settings: Settings) -> schema.Db:
             raise MongoError(f"the database {db.name!r} cannot be prepared: {error}") from None
         _prepared.add((*key, db.name))
     return db
+
+
+def foreign(settings: Settings, uri: str | None, name: str | None) -> schema.Db:
+    """A database that is only read: `name` on the server at `uri`, each ours if None. Nothing is made in it.
+
+    With a URI and no name it is the database that the URI names. A standalone server will do; what is read from a
+    replica set was acknowledged by its majority. Raises MongoError, which says what to do.
+    """
+    client = _client(_own_uri(settings) if uri is None else uri, settings, ours=uri is None)
+    if name is None and uri is not None:
+        try:
+            name = client.get_default_database().name
+        except ConfigurationError:
+            raise MongoError("the uri names no database: say which one with the key `database`") from None
+    try:
+        hello = client.admin.command("hello")
+    except PyMongoError as error:
+        raise MongoError(f"MongoDB does not answer; is it running, and is the URI right? ({error})") from None
+    concern = ReadConcern("majority") if _is_replicated(hello) else ReadConcern()
+    return client.get_database(name or settings.mongo.database, codec_options=CODEC, read_concern=concern)
+
+
+def _own_uri(settings: Settings) -> str:
+    return settings.mongo.uri.get_secret_value() if settings.mongo.uri else embedded_uri(settings)
+
+
+def _client(uri: str, settings: Settings, *, ours: bool = True) -> "MongoClient[schema.Document]":
+    """The client of this process for `uri`, checked once; on a server that is not ours, only for what reading needs."""
+    key = (os.getpid(), uri)
+    if key not in _clients:
+        client = _connect(uri, settings.mongo.timeout_seconds, ours=ours)
+        if not _clients:
+            atexit.register(close)
+        _clients[key] = client
+    return _clients[key]
 
 
 def close() -> None:
@@ -85,7 +118,7 @@ def embedded_uri(settings: Settings) -> str:
     return _embedded[str(state)]
 
 
-def _connect(uri: str, timeout_seconds: float) -> "MongoClient[schema.Document]":
+def _connect(uri: str, timeout_seconds: float, *, ours: bool) -> "MongoClient[schema.Document]":
     try:
         client: MongoClient[schema.Document] = MongoClient(
             uri, serverSelectionTimeoutMS=int(timeout_seconds * 1000), appname="touchstone", tz_aware=True
@@ -94,18 +127,23 @@ def _connect(uri: str, timeout_seconds: float) -> "MongoClient[schema.Document]"
         raise MongoError(f"the MongoDB URI names a file that cannot be read: {error.strerror}") from None
     except (InvalidURI, ConfigurationError, ValueError):
         raise MongoError(
-            "TOUCHSTONE_MONGO_URI (or [mongo] uri) is not a valid MongoDB URI: it should look like "
-            "mongodb://host:27017/?replicaSet=rs0, with user and password percent-encoded"
+            f"{'TOUCHSTONE_MONGO_URI (or [mongo] uri)' if ours else 'its uri'} is not a valid MongoDB URI: it should "
+            "look like mongodb://host:27017/?replicaSet=rs0, with user and password percent-encoded"
         ) from None
     try:
-        _check(client)
+        _check(client, ours=ours)
     except BaseException:
         client.close()
         raise
     return client
 
 
-def _check(client: "MongoClient[schema.Document]") -> None:
+def _is_replicated(hello: Mapping[str, Any]) -> bool:
+    """Whether the server is of a replica set, or stands before a sharded cluster of them."""
+    return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+
+def _check(client: "MongoClient[schema.Document]", *, ours: bool) -> None:
     try:
         hello = client.admin.command("hello")
         version = tuple(client.server_info()["versionArray"][:2])
@@ -113,7 +151,7 @@ def _check(client: "MongoClient[schema.Document]") -> None:
         raise MongoError(f"MongoDB refused us: {(error.details or {}).get('codeName', error.code)}") from None
     except PyMongoError as error:
         raise MongoError(f"MongoDB does not answer; is it running, and is the URI right? ({error})") from None
-    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+    if ours and not _is_replicated(hello):
         raise MongoError(
             "this MongoDB is a standalone server; Touchstone needs a replica set (change streams, majority writes). "
             "Start mongod with --replSet rs0 and run rs.initiate() once in mongosh; one node is enough"

@@ -73,7 +73,7 @@ class LedgerDocument(TypedDict):
 _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
     LEDGER: (
         IndexModel([("dataset", ASCENDING), ("scope", ASCENDING), ("window", ASCENDING)]),
-        IndexModel([("blocked", ASCENDING)], sparse=True),
+        IndexModel([("blocked.first", ASCENDING)], sparse=True),
         IndexModel([("run_id", ASCENDING)]),
     ),
     QUARANTINE: (

@@ -11,7 +11,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -128,27 +137,57 @@ class Suite(_Section):
     categorical: tuple[Dotted, ...] = ()
 
 
+RESERVED = ("bronze.", "silver.", "gold.")
+"""How the names of Touchstone's own datasets begin."""
+
+
+def _path_of_fields(path: str) -> str:
+    """`path` if the server can look for it by an index; raises ValueError."""
+    parts = path.split(".")
+    if any(not part or part.startswith("$") or part.isdecimal() or "\0" in part for part in parts):
+        message = "should be names of fields apart by dots, none of them empty, a number, or beginning with $"
+        raise ValueError(message)
+    return path
+
+
+Place = Annotated[Dotted, AfterValidator(_path_of_fields)]
+"""The path of a field that rows are found by."""
+
+
 class Collection(_Section):
     """A collection that Touchstone did not make, to be watched as its own are."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
     """What the dataset is called here."""
-    collection: Annotated[str, Field(min_length=1)]
-    database: Annotated[str, Field(min_length=1)] | None = None
-    """Absent: the one that Touchstone uses."""
+    collection: Annotated[str, Field(pattern=r"^[^$.\x00]([^$\x00]*[^$.\x00])?$", max_length=200)]
+    database: Annotated[str, Field(pattern=r'^[^/\\. "$*<>:|?\x00]{1,63}$')] | None = None
+    """Absent: the one that the `uri` names; without a `uri` the one that Touchstone uses."""
     uri: Annotated[SecretStr | None, BeforeValidator(_unset_if_blank)] = None
     """Absent: the server that Touchstone uses."""
-    time: Dotted
+    time: Place
     """Its event time: a date, decides the window."""
-    key: Dotted = "_id"
-    scope: Dotted | None = None
+    key: Place = "_id"
+    scope: Place | None = None
     """The field whose values are judged apart, e.g. a service; absent: all rows together."""
-    delay_hours: Annotated[float, Field(ge=0)] = 0.0
+    delay_hours: Annotated[float, Field(ge=0, le=87_600)] = 0.0
     """How long after its end a window may still grow."""
     rules: tuple[Rule, ...] = ()
     fields: tuple[Dotted, ...] = ()
     numeric: tuple[Dotted, ...] = ()
     categorical: tuple[Dotted, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_its_own(self) -> "Collection":
+        if self.name.startswith(RESERVED) or self.name == "sweep":
+            message = (
+                f"name: {self.name!r} may not be sweep, or begin with {', '.join(RESERVED)}: those are Touchstone's own"
+            )
+            raise ValueError(message)
+        rules = [rule.name for rule in self.rules]
+        if twice := {name for name in rules if rules.count(name) > 1}:
+            message = f"rules: two rules are named {min(twice)!r}; give each its own name"
+            raise ValueError(message)
+        return self
 
     def suite(self) -> Suite:
         """What is declared of its rows."""
@@ -189,10 +228,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Settings":
-        names = [source.name for source in self.sources]
-        if twice := {name for name in names if names.count(name) > 1}:
-            message = f"two sources are named {min(twice)!r}; give each [[sources]] its own name"
-            raise ValueError(message)
+        for what in ("sources", "datasets"):
+            names = [one.name for one in getattr(self, what)]
+            if twice := {name for name in names if names.count(name) > 1}:
+                message = f"two {what} are named {min(twice)!r}; give each [[{what}]] its own name"
+                raise ValueError(message)
         return self
 
     @classmethod
@@ -280,6 +320,6 @@ def _located(repository: Repository, folder: Path) -> Repository:
 
 
 __all__ = [
-    "CONFIG_VARIABLE", "Collection", "ConfigError", "Git", "Quality", "Replay", "Repository", "Rule", "Settings", "Suite",
-    "config_path", "load",
+    "CONFIG_VARIABLE", "Collection", "ConfigError", "Git", "Quality", "Replay", "Repository", "Rule", "Settings",
+    "Suite", "config_path", "load",
 ]  # fmt: skip

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 from pymongo import DESCENDING, UpdateOne
 
 from config import schema
 from quality.fields import Drift, History, Kind
 from quality.shapes import Seen, Shape, Shapes
-
 
 
 def merge(db: schema.Db, shapes: Shapes, *, run_id: str, now: datetime) -> list[Drift]:
@@ -69,7 +68,8 @@ def fields(db: schema.Db, dataset: str) -> list[dict[str, Any]]:
 def _report(db: schema.Db, found: Mapping[str, Drift]) -> list[Drift]:
     """Insert what is not there yet, and return it; move back in time what has turned out to be older."""
     there = {
-        row["_id"]: row["first_window"] for row in db[schema.DRIFT].find({"_id": {"$in": list(found)}}, {"first_window": 1})
+        row["_id"]: row["first_window"]
+        for row in db[schema.DRIFT].find({"_id": {"$in": list(found)}}, {"first_window": 1})
     }
     writes = []
     for key, one in sorted(found.items(), key=lambda pair: (pair[1].first_window, pair[0])):

@@ -1,6 +1,6 @@
-"""The validator's engine: judges a table by rules with Great Expectations. The only module that imports it, or pandas.
+"""The validator's engine: judges a table by rules with Great Expectations. Only it and `expectations` import that.
 
-Both are imported when the first table is judged, so that importing this module costs nothing. Not thread-safe.
+It and pandas are imported when the first table is judged: importing this module costs nothing. Not thread-safe.
 
 Status quo: `batch.validate(suite)` spends 25 ms on 100 rows and 4 rules, nearly all of it on asking the same
 expectations again and again what they need, and its engine keeps what it ever computed. Goal: 30 calls in a run are
@@ -12,18 +12,16 @@ Nulls: None, and a float NaN, are null, as in pandas: what judges values passes 
 Integers, also beside None and beyond 64 bits, and times of any year keep their value.
 """
 
-import difflib
 import importlib
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from typing import Any, Final
 
+from quality.expectations import check_name, find
 from quality.findings import Judgement, Judges, Rule, Severity
-from quality.validation import Columns, RuleError, count_rows, expected, put_in, short, unjudged, words
+from quality.wording import Columns, RuleError, count_rows, expected, put_in, short, unjudged, words
 
 _CACHED: Final = 500  # plans; a rule with the time of the run among its arguments is another one in each run
 _INT64: Final = 2**63
@@ -45,7 +43,7 @@ class _Plan:
         """Ask the expectation what it depends on."""
         from great_expectations.validator.metrics_calculator import MetricsCalculator  # noqa: PLC0415
 
-        _check_name(type(self.expectation))
+        check_name(type(self.expectation))
         if self.needs is None or not self.static:
             needs = self.expectation.get_validation_dependencies(engine, runtime_configuration=_configuration())
             graph = MetricsCalculator(engine, show_progress_bars=False).build_metric_dependency_graph(
@@ -202,7 +200,7 @@ def _plan(rule: Rule, parameters: Mapping[str, Any]) -> _Plan:
 
 
 def _made(name: str, arguments: Mapping[str, Any]) -> _Plan:
-    kind = _class(name)
+    kind = find(name)
     from great_expectations.expectations import expectation as base  # noqa: PLC0415
     from pydantic.v1 import ValidationError  # noqa: PLC0415 - theirs is of version 1
 
@@ -222,59 +220,6 @@ def _made(name: str, arguments: Mapping[str, Any]) -> _Plan:
     theirs = kind.__module__.startswith("great_expectations.")
     usual = kind.get_validation_dependencies in [one.get_validation_dependencies for one in maps]
     return _Plan(made, static=theirs and usual, judges_rows=issubclass(kind, maps))
-
-
-def _class(name: str) -> type[Any]:
-    """The class of an expectation; raises RuleError where there is none."""
-    core = _core()
-    if "." not in name:
-        if name not in core:
-            near = difflib.get_close_matches(name, core, 1)
-            raise RuleError(f"there is no {name}" + (f"; is it {near[0]}?" if near else ""))
-        kind = core[name]
-    else:
-        kind = _own(name)
-    return kind
-
-
-def _own(name: str) -> type[Any]:
-    from great_expectations.expectations.expectation import Expectation  # noqa: PLC0415
-
-    module, _, attribute = name.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), attribute, None)
-    except (Exception, SystemExit) as error:  # noqa: BLE001
-        raise RuleError(f"cannot import {module} ({error}); is its folder on PYTHONPATH?") from None
-    if not (isinstance(kind, type) and issubclass(kind, Expectation)):
-        raise RuleError(f"{name} is not an Expectation: derive it from a class of Great Expectations")
-    return kind
-
-
-def _check_name(kind: type[Any]) -> None:
-    """Great Expectations looks classes up by their name alone: of two, the last to be imported stands in for both."""
-    from great_expectations.exceptions.exceptions import ExpectationNotFoundError  # noqa: PLC0415
-    from great_expectations.expectations.registry import get_expectation_impl  # noqa: PLC0415
-
-    try:
-        known = get_expectation_impl(kind.expectation_type)
-    except ExpectationNotFoundError:
-        raise RuleError(f"{kind.__qualname__} is not complete: does it name its map_metric or metric?") from None
-    if known is not kind:
-        other = f"{known.__module__}.{known.__qualname__}"
-        raise RuleError(f"{kind.__module__}.{kind.__qualname__} and {other} have the same name; rename one")
-
-
-@cache
-def _core() -> Mapping[str, type[Any]]:
-    """Their own expectations by name. Starts Great Expectations: no usage events, no project looked for on disk."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx  # noqa: PLC0415
-    from great_expectations import expectations  # noqa: PLC0415
-
-    gx.get_context(mode="ephemeral")
-    importlib.import_module("tqdm").tqdm.monitor_interval = 0  # else a thread watches bars that are not shown
-    found = [one for one in vars(expectations).values() if isinstance(one, type) and hasattr(one, "expectation_type")]
-    return {one.expectation_type: one for one in found if one.expectation_type}
 
 
 # --- Columns become a table ------------------------------------------------------------------------------------------

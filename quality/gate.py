@@ -5,8 +5,9 @@ judged. Several partitions are judged at once: a suite costs as much for a thous
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -108,19 +109,20 @@ class Gate:
         fresh = iter(self._assess(todo, measure))
         assessments = []
         for number, part in enumerate(parts):
-            if report := stands.get(number):
-                assessments.append(Assessment(report, part.rows, (), _measures(part, part.rows, 0, measure)))
+            if last := stands.get(number):
+                assessments.append(Assessment(last, part.rows, (), _measures(part, part.rows, 0, measure)))
             else:
                 found = next(fresh)
-                assessments.append(replace(found, report=replace(found.report, judged=judged[number])))
+                report = Report(found.report.suite, found.report.rows, found.report.findings, judged[number])
+                assessments.append(Assessment(report, found.kept, found.broken, found.measures))
         return assessments
 
     def _judged(self, part: Part) -> str:
         """A hash of all that is judged of `part`; empty if that is not known."""
         if not part.content:
             return ""
-        numbers = [part.extra.get(column) for column in self.suite.columns(Judges.PARTITION)]
-        return schema.digest([self.suite.version, part.content, part.aside, numbers])[:16]
+        numbers = tuple(part.extra.get(column) for column in self.suite.columns(Judges.PARTITION))
+        return _hash(self.suite.version, part.content, part.aside, numbers)
 
     def _assess(self, parts: Sequence[Part], measure: Callable[[Sequence[Row]], Measures]) -> list[Assessment]:
         findings: list[list[Finding]] = [[] for _ in parts]
@@ -157,7 +159,7 @@ class Gate:
         columns = {
             column: [one.get(column) for one in measures]
             for column in self.suite.columns(Judges.PARTITION)
-            if column in known or column in (*self.suite.measures(), "freshness_seconds")
+            if column in known or column in (*self.suite.measures, "freshness_seconds")
         }
         askable = [rule for rule in rules if any(_has_values(columns.get(name)) for name in rule.reads() or ("",))]
         found: dict[int, list[Finding]] = {}
@@ -224,6 +226,11 @@ class Gate:
             }
             for position in positions[: self.examples]
         ]
+
+
+@lru_cache(maxsize=1000)  # most windows are empty, and alike
+def _hash(*what: Any) -> str:
+    return schema.digest(what)[:16]
 
 
 def _stands(part: Part, judged: str) -> Report | None:

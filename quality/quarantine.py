@@ -20,6 +20,10 @@ from quality.gate import Break
 VALUE_LIMIT: Final = 2000
 """Bytes of a value that are kept beside the item, which holds it whole."""
 BATCH_BYTES: Final = 8 * 1024 * 1024
+PARTS: Final = f"{schema.QUARANTINE}.parts"
+"""Where the rest of records is that are longer than one document can be."""
+PART: Final = 8 * 1024 * 1024
+"""Bytes of a record that one document holds; MongoDB's documents end at 16 MiB."""
 DUPLICATE_KEY: Final = 11000
 SHAPE: Final = "shape"
 """The rule of items that have not the shape of their stream."""
@@ -89,16 +93,45 @@ def put(  # noqa: PLR0913 - who, what, when
 
 
 def put_record(db: schema.Db, documents: Sequence[tuple[str, Mapping[str, Any]]], now: datetime) -> None:
-    """Set records aside that are no items; each a name and a document with `fence`, `origin`, `reason`, `raw`."""
+    """Set records aside that are no items; each a name and a document with `fence`, `origin`, `reason`, `raw`.
+
+    What `raw` has beyond PART bytes goes into documents of its own, see `whole`.
+    """
     batch: list[UpdateOne] = []
     size = 0
     for name, document in documents:
-        batch += _operations(name, {"rule": READABLE, **document}, now)
-        size += len(document["raw"])
+        raw = document["raw"]
+        parts = [raw[at : at + PART] for at in range(PART, len(raw), PART)]
+        for number, part in enumerate(parts, start=1):  # before the record, which then lacks none
+            kept = {"record": name, "raw": part}
+            db[PARTS].update_one({"_id": f"{name}|{number}"}, {"$setOnInsert": kept}, upsert=True)
+        kept = {"rule": READABLE, **document, "raw": raw[:PART], **({"parts": len(parts)} if parts else {})}
+        batch += _operations(name, kept, now)
+        size += len(kept["raw"])
         if size > BATCH_BYTES:
             _write(db, batch)
             batch, size = [], 0
     _write(db, batch)
+
+
+def whole(db: schema.Db, document: Mapping[str, Any]) -> bytes:
+    """All bytes of a record that could not be read. Raises ValueError if some are not there."""
+    names = [f"{document['_id']}|{number}" for number in range(1, document.get("parts", 0) + 1)]
+    found = {one["_id"]: one["raw"] for one in db[PARTS].find({"_id": {"$in": names}})}
+    raw = b"".join([document["raw"], *(found.get(name, b"") for name in names)])
+    if len(raw) != document["bytes"]:
+        message = f"quarantine: {document['_id']} has {len(raw):,} of its {document['bytes']:,} bytes"
+        raise ValueError(message)
+    return raw
+
+
+def forget(db: schema.Db, before: datetime) -> None:
+    """Delete what was released before that: it is where it belongs, or no longer there."""
+    released = {"state": State.RELEASED, "closed_at": {"$lt": before}}
+    names = [one["_id"] for one in db[schema.QUARANTINE].find({**released, "parts": {"$exists": True}}, {"_id": 1})]
+    db[schema.QUARANTINE].delete_many(released)
+    gone = set(names) - {one["_id"] for one in db[schema.QUARANTINE].find({"_id": {"$in": names}}, {"_id": 1})}
+    db[PARTS].delete_many({"record": {"$in": sorted(gone)}})
 
 
 def discarded(db: schema.Db, keys: Sequence[str]) -> set[str]:
@@ -178,6 +211,6 @@ def _write(db: schema.Db, operations: Sequence[UpdateOne]) -> None:
 
 __all__ = [
     "OUT",
-    "READABLE", "SHAPE", "Row", "State", "discard", "discarded", "key", "note", "put", "put_record",
-    "release", "short",
+    "PART", "PARTS", "READABLE", "SHAPE", "Row", "State", "discard", "discarded", "forget", "key", "note", "put",
+    "put_record", "release", "short", "whole",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,7 @@ from quality.findings import Judges, Rule, Severity
 FOLDER: Final = Path(settings.__file__).with_name("suites")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Suite:
     """What is measured of a dataset, and what must hold."""
 
@@ -35,12 +35,13 @@ class Suite:
     categorical: tuple[str, ...] = ()
     """Dotted paths that are summarised as categories."""
 
-    @property
+    @cached_property
     def version(self) -> str:
         """A short hash of all that is declared."""
         declared = [[rule.document() for rule in self.rules], self.fields, self.numeric, self.categorical]
         return hashlib.sha256(json.dumps(declared, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
+    @cached_property
     def measures(self) -> tuple[str, ...]:
         """The names of all that may be measured of its rows."""
         summaries = [f"{name}.{path}" for path in self.numeric for name in ("min", "max", "mean")]
@@ -50,11 +51,22 @@ class Suite:
 
     def judging(self, judges: Judges) -> tuple[Rule, ...]:
         """Those of its rules that look at `judges`."""
-        return tuple(rule for rule in self.rules if rule.judges is judges)
+        return self._judging[judges]
 
     def columns(self, judges: Judges) -> tuple[str, ...]:
         """What those rules read, as dotted paths."""
-        return tuple(dict.fromkeys(column for rule in self.judging(judges) for column in rule.reads()))
+        return self._columns[judges]
+
+    @cached_property
+    def _judging(self) -> dict[Judges, tuple[Rule, ...]]:
+        return {judges: tuple(rule for rule in self.rules if rule.judges is judges) for judges in Judges}
+
+    @cached_property
+    def _columns(self) -> dict[Judges, tuple[str, ...]]:
+        return {
+            judges: tuple(dict.fromkeys(column for rule in rules for column in rule.reads()))
+            for judges, rules in self._judging.items()
+        }
 
 
 def suite(dataset: str, loaded: Settings | None = None) -> Suite:

@@ -2,14 +2,11 @@
 
 The server (`quality.validator`) is started on demand, shared by all processes of a user that run the same code, and
 ends by itself. A rule that hangs or kills it is named, and harms no other rule and no other process.
-
-Longer than most: what is said where nothing is asked must not need the engine, so the words are here too.
 """
 
 import atexit
 import hashlib
 import os
-import re
 import socket
 import stat
 import subprocess
@@ -19,31 +16,22 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from quality.findings import Judgement, Rule
-from quality.validator import PATH_LIMIT, SOCKET, address, encode, read_answer, receive, send
+from quality.wire import PATH_LIMIT, SOCKET, address, encode, read_answer, receive, send
+from quality.wording import LIMIT, Columns, count_rows, expected, short, unjudged
 
-Columns = Mapping[str, Sequence[Any]]
-
-NO_ROWS: Final = "no rows"
-_LIMIT: Final = 300  # characters of an error or a text, which end up in a message
-_BITS: Final = 256  # of an integer that is written out; Python refuses from some 14,000 on
 _START: Final = 120.0  # seconds for a server to import all: 5, or 12 on a busy machine
 _ATTEMPTS: Final = 3  # a server may just be leaving, or be killed, before it begins
-_SOURCES: Final = ("engine.py", "findings.py", "validation.py", "validator.py")
+_SOURCES: Final = ("engine", "expectations", "findings", "validation", "validator", "wire", "wording")
 
 
 class ValidatorError(RuntimeError):
     """The validator cannot be used at all; the message says what to do."""
-
-
-class RuleError(Exception):
-    """The rule cannot be carried out as it is declared; the message says what to do."""
 
 
 class _EndedError(Exception):
@@ -192,7 +180,7 @@ class Validator:
         )
         if done.returncode:
             raise ValidatorError(
-                f"the validator does not start: {short(done.stderr.decode(errors='replace')[-_LIMIT:])}"
+                f"the validator does not start: {short(done.stderr.decode(errors='replace')[-LIMIT:])}"
             )
 
     def _socket(self) -> Path:
@@ -220,10 +208,14 @@ class Validator:
             yield
 
 
+def shared(timeout: float = 600.0) -> Validator:
+    """The validator of this process for answers within `timeout` seconds; a fork gets a connection of its own."""
+    return _shared(float(timeout))
+
+
 @cache
-def shared() -> Validator:
-    """The validator of this process; a fork gets a connection of its own."""
-    validator = Validator()
+def _shared(timeout: float) -> Validator:
+    validator = Validator(timeout=timeout)
     atexit.register(validator.close)
     os.register_at_fork(after_in_child=validator.close)
     return validator
@@ -244,105 +236,5 @@ def _version() -> str:
         raise ValidatorError("great_expectations is not installed; pip install great-expectations") from None
     digest = hashlib.sha256(repr([os.geteuid(), sys.executable, engine, Path.cwd(), _search()]).encode())
     for name in _SOURCES:
-        digest.update(Path(__file__).with_name(name).read_bytes())
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return digest.hexdigest()[:16]
-
-
-# --- What is said without judging ------------------------------------------------------------------------------------
-
-
-def count_rows(columns: Columns) -> int:
-    """How many rows the table has; raises ValueError if its columns differ."""
-    lengths = {len(values) for values in columns.values()}
-    if len(lengths) > 1:
-        raise ValueError(f"columns of {sorted(lengths)} rows are not one table")
-    return max(lengths, default=0)
-
-
-def unjudged(rules: Sequence[Rule], parameters: Mapping[str, Any]) -> list[Judgement]:
-    """What is said where there is no row: nothing breaks a rule, which `observed` tells from a pass."""
-    return [Judgement(rule.name, passed=True, expected=expected(rule, parameters), observed=NO_ROWS) for rule in rules]
-
-
-def put_in(value: Any, parameters: Mapping[str, Any]) -> Any:
-    """`value` with what the run knows in place of each {"$PARAMETER": name}; raises RuleError if it knows no such."""
-    if isinstance(value, Mapping):
-        if set(value) == {"$PARAMETER"}:
-            if value["$PARAMETER"] not in parameters:
-                known = ", ".join(sorted(parameters)) or "none"
-                raise RuleError(f"there is no parameter {value['$PARAMETER']!r}; there are: {known}")
-            return parameters[value["$PARAMETER"]]
-        return {key: put_in(one, parameters) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [put_in(one, parameters) for one in value]
-    return value
-
-
-_PAIR: Final = "expect_column_pair_values_a_to_be_greater_than_b"
-_BETWEEN: Final = re.compile(r"expect_(?:column_|table_)?(?:values?_)?(.*?)_?to_be_between")
-_FIXED: Final[Mapping[str, str]] = {
-    "expect_column_values_to_not_be_null": "not null",
-    "expect_column_values_to_be_null": "null",
-    "expect_column_values_to_be_unique": "unique",
-    "expect_column_pair_values_to_be_equal": "{column_A} = {column_B}",
-    "expect_compound_columns_to_be_unique": "unique together: {column_list}",
-    "expect_column_values_to_match_regex": "match {regex}",
-    "expect_column_values_to_not_match_regex": "do not match {regex}",
-    "expect_column_values_to_be_in_set": "one of {value_set}",
-    "expect_column_values_to_not_be_in_set": "none of {value_set}",
-    "expect_column_values_to_be_of_type": "of type {type_}",
-    "expect_column_values_to_be_in_type_list": "of type {type_list}",
-    "expect_table_row_count_to_equal": "{value} rows",
-}
-
-
-def expected(rule: Rule, parameters: Mapping[str, Any]) -> str:
-    """The expectation and its arguments in a few words: "a >= b", "between 0 and 1", "one of 'x', 'y'"."""
-    try:
-        arguments = put_in(rule.arguments, parameters)
-    except RuleError:
-        arguments = dict(rule.arguments)
-    mostly = arguments.pop("mostly", 1)
-    text = _words(rule.expectation, arguments)
-    return short(text if mostly == 1 else f"{text}, for {words(mostly)} of all")
-
-
-def _words(name: str, arguments: Mapping[str, Any]) -> str:
-    said = {key: words(one, quoted=key == "value_set") for key, one in arguments.items()}
-    if name == _PAIR and {"column_A", "column_B"} <= set(said):
-        return f"{said['column_A']} {'>=' if arguments.get('or_equal') else '>'} {said['column_B']}"
-    if (between := _BETWEEN.fullmatch(name)) and (bounds := _bounds(arguments, said)):
-        return f"{between[1].replace('_', ' ')} {bounds}".strip()
-    try:
-        return _FIXED[name].format_map(said)
-    except KeyError:
-        values = ", ".join(f"{key}={one}" for key, one in said.items())
-        return f"{name if '.' in name else name.replace('_', ' ')} ({values})"
-
-
-def _bounds(arguments: Mapping[str, Any], said: Mapping[str, str]) -> str:
-    low, high = (said[key] if arguments.get(key) is not None else None for key in ("min_value", "max_value"))
-    over = "more than" if arguments.get("strict_min") else "at least"
-    under = "less than" if arguments.get("strict_max") else "at most"
-    if low is not None and high is not None and (over, under) == ("at least", "at most"):
-        return f"between {low} and {high}"
-    return " and ".join([f"{over} {low}"] * (low is not None) + [f"{under} {high}"] * (high is not None))
-
-
-def words(value: Any, *, quoted: bool = False) -> str:
-    """A value of any kind as short text."""
-    if isinstance(value, list | tuple | set):
-        return ", ".join(f"({words(one)})" if isinstance(one, list) else words(one, quoted=quoted) for one in value)
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, int) and value.bit_length() > _BITS:
-        return f"an integer of {value.bit_length():,} bits"
-    return repr(value) if quoted and not isinstance(value, date) else str(value)
-
-
-def short(text: str) -> str:
-    """One line of at most 300 characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LIMIT else line[: _LIMIT - 1] + "…"

@@ -42,15 +42,19 @@ def filters(dataset: str | None, rule: str | None, scope: str | None, state: str
 
 
 def found(ids: Sequence[str]) -> list[dict[str, Any]]:
-    """The documents whose ids begin as in `ids`. Raises ConfigError if one names none, or several."""
-    collection = Context.open("read").db[schema.QUARANTINE]
+    """The documents whose ids begin as in `ids`, with all of their bytes.
+
+    Raises ConfigError if one names none, or several.
+    """
+    db = Context.open("read").db
+    collection = db[schema.QUARANTINE]
     documents = []
     for text in ids:
         matching = list(collection.find({"_id": {"$gte": text, "$lt": text + "\uffff"}}, limit=2))
         if len(matching) != 1:
             many = "several records begin" if matching else "no record begins"
             raise ConfigError(f"quarantine: {many} with {text!r}; `touchstone quarantine list` shows their ids")
-        documents += matching
+        documents += [one | {"raw": quarantine.whole(db, one)} if "parts" in one else one for one in matching]
     return documents
 
 

@@ -6,9 +6,9 @@ cursor moves last: a sweep that was cut short is simply made again, and every wi
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 import bson
 from bson.errors import BSONError
@@ -17,7 +17,8 @@ from bson.raw_bson import RawBSONDocument
 from config import catalog, schema
 from quality import quarantine
 from quality.quarantine import State
-from tasks import windows
+from quality.shapes import safe
+from tasks import checks, windows
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, insert_new
 from tasks.sources.contract import Feed, Item, Rejected, Source, SourceError, Swept
@@ -26,8 +27,14 @@ from tasks.windows import SWEEP, Days, Missing, Seen, Stream
 log = logging.getLogger(__name__)
 
 BATCH: Final = 1000
-RAW_LIMIT: Final = 15 * 1024 * 1024
+BATCH_BYTES: Final = 32 * 1024 * 1024
+"""Of raw records, beyond which a batch ends though it is of fewer than BATCH."""
+ITEM_LIMIT: Final = 15 * 1024 * 1024
 """Below MongoDB's 16 MiB for a document, with room for the envelope."""
+DEPTH_LIMIT: Final = 150
+"""Levels of an item; MongoDB stores 180, and the quarantine wraps an item in some more."""
+_CONTAINERS: Final = (b"\x03", b"\x04")
+"""BSON's types of objects and lists, each of which begins with one of these bytes."""
 
 
 def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callable[[], datetime]) -> str | None:
@@ -58,14 +65,15 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
         vanished = [feed for feed in _feeds(previous) if feed[:2] not in {feed[:2] for feed in covered}]
         code = _code(context, [*covered, *vanished])
         unchanged = swept.unchanged and not seen.after_interruption and previous.get("code_version") == code
+        whole = True
         for coverage in swept.coverages:
             for stream in coverage.streams:
                 sight = windows.Sight(coverage, stream, seen, rejected, days, unchanged=unchanged)
-                windows.record(context, claim, sight)
+                whole &= windows.record(context, claim, sight)
         windows.record_failure(context, claim, _streams(vanished), days, "the source no longer has this origin")
         kept = [{"source": s, "origin": o, "streams": list(streams)} for s, o, streams in [*covered, *vanished]]
         extra = {
-            "cursor": dict(swept.cursor),
+            "cursor": dict(swept.cursor) if whole else None,  # what was lost on the way is to be handed over again
             "feeds": kept,
             "swept_at": now,
             "rejected": rejected.total(),
@@ -106,19 +114,22 @@ def _take(context: Context, claim: Claim, parts: Iterable[Item | Rejected | Swep
     """Store what a sweep yields, and return its last word."""
     swept = None
     batch: list[Item] = []
+    size = 0
     for part in parts:
+        if isinstance(part, Swept):
+            swept = part
+            continue
+        size += len(part.raw)
         if isinstance(part, Item):
             batch.append(part)
-            if len(batch) >= BATCH:
-                _store(context, batch, seen)
-                batch.clear()
-                context.ledger.renew([claim])
-        elif isinstance(part, Rejected):
-            seen.rejected.append(part)
-            if len(seen.rejected) >= BATCH:
-                _set_aside(context, claim, seen)
         else:
-            swept = part
+            seen.rejected.append(part)
+        if max(len(batch), len(seen.rejected)) >= BATCH or size >= BATCH_BYTES:
+            _store(context, batch, seen)
+            batch.clear()
+            _set_aside(context, claim, seen)
+            size = 0
+            context.ledger.renew([claim])
     _store(context, batch, seen)
     _set_aside(context, claim, seen)
     if swept is None:
@@ -155,6 +166,8 @@ def _store(context: Context, batch: Iterable[Item], seen: Seen) -> None:
                 seen.look_at(dataset, item)
             counted[stream, day] += key not in there
             seen.items += 1
+        if fresh:
+            checks.warm(context)
         alone = insert_new(collection, fresh) == len(fresh)
         for (stream, day), number in counted.items():
             # where another worker stored some of these meanwhile, how many are new here can not be told by day
@@ -164,9 +177,9 @@ def _store(context: Context, batch: Iterable[Item], seen: Seen) -> None:
 
 
 def _unfit(item: Item, error: Exception) -> Rejected:
-    """An item that MongoDB cannot hold, as text that it can."""
+    """An item that MongoDB cannot hold, as it came, or as text where the source does not have that."""
     reason = f"MongoDB cannot hold it: {type(error).__name__}: {str(error)[:200]}"
-    raw = repr(item.payload).encode("utf-8", "backslashreplace")
+    raw = item.raw or repr(item.payload).encode("utf-8", "backslashreplace")
     return Rejected(item.place, reason, raw, item.origin, item.stream, item.updated_on)
 
 
@@ -188,10 +201,25 @@ def _document(item: Item, key: str, now: datetime) -> RawBSONDocument:
         "fetched_at": now,
     }
     encoded = bson.encode(document)
-    if len(encoded) > RAW_LIMIT:
+    if len(encoded) > ITEM_LIMIT:
         message = f"{len(encoded)} bytes are more than a document may have"
         raise ValueError(message)
+    # most items have fewer of these bytes, whatever they stand for, than levels are allowed
+    if sum(map(encoded.count, _CONTAINERS)) > DEPTH_LIMIT and _is_deeper(item.payload, DEPTH_LIMIT):
+        message = f"nested deeper than {DEPTH_LIMIT} levels"
+        raise ValueError(message)
     return RawBSONDocument(encoded)
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether `value` has more than `most` levels of objects and lists; without recursion."""
+    level = [value]
+    for _ in range(most):
+        inner = [one.values() if isinstance(one, Mapping) else one for one in level]
+        level = [one for values in inner for one in values if isinstance(one, Mapping | list | tuple)]
+        if not level:
+            return False
+    return True
 
 
 def _set_aside(context: Context, claim: Claim, seen: Seen) -> None:
@@ -200,12 +228,12 @@ def _set_aside(context: Context, claim: Claim, seen: Seen) -> None:
     for part in seen.rejected:
         document = {
             "sweep": claim.partition.scope,
-            "place": part.place,
-            "reason": part.reason,
-            "raw": part.raw[:RAW_LIMIT],
+            "place": safe(part.place),
+            "reason": safe(part.reason),
+            "raw": part.raw,
             "bytes": len(part.raw),
-            "origin": part.origin,
-            "stream": part.stream,
+            "origin": part.origin and safe(part.origin),
+            "stream": part.stream and safe(part.stream),
             "updated_on": part.updated_on,
             "fence": claim.fence,
             "run_id": context.ledger.run_id,
@@ -219,6 +247,11 @@ def _quarantined(context: Context, claim: Claim) -> Counter[Missing]:
     """How much the unit's sweeps could not read, by where it belongs as far as that is known."""
     where = {"sweep": claim.partition.scope, "state": State.OPEN}
     return Counter(
-        (one["origin"], one["stream"], one["updated_on"].date() if one["updated_on"] else None)
+        (one["origin"], one["stream"], _day(one["updated_on"], context.now))
         for one in context.db[schema.QUARANTINE].find(where, {"raw": 0})
     )
+
+
+def _day(at: datetime | None, now: datetime) -> date | None:
+    """The window of a record; a date that cannot be does not tell it."""
+    return at.date() if at is not None and windows.is_possible(at.date(), now) else None

@@ -3,8 +3,8 @@
 With `quality.checks` off none of it happens, and everything passes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from config import schema
@@ -19,11 +19,17 @@ from tasks.ledger import Claim, Publication
 
 UNCHECKED: Final = Report("off", 0)
 
-INTERNAL: Final = ("quarantined", "receipt.expected")
+INTERNAL: Final = ("accounted", "quarantined", "receipt.expected")
 """Measures that only rules look at."""
 
 USUALLY_ZERO: Final = ("receipt.items", "receipt.rejected", "quarantine_ratio")
 """Not recorded of a window's first publication if 0: `rows` and `receipt.coverage` say enough."""
+
+
+def warm(context: Context) -> None:
+    """Start the validator, which takes seconds: there will be something to judge. Returns at once."""
+    if context.checks:
+        validation.shared(context.settings.quality.timeout_seconds).warm()
 
 
 def gate(context: Context, dataset: str, key: str = "id") -> Gate:
@@ -33,7 +39,8 @@ def gate(context: Context, dataset: str, key: str = "id") -> Gate:
     def exists(path: str) -> bool:
         return context.db[dataset].find_one({path: {"$exists": True}}, {"_id": 1}) is not None
 
-    return Gate(context.suite(dataset), validation.shared(), context.now, key, quality.examples, exists)
+    validator = validation.shared(quality.timeout_seconds)
+    return Gate(context.suite(dataset), validator, context.now, key, quality.examples, exists)
 
 
 def assess(
@@ -104,7 +111,7 @@ def publish(  # noqa: PLR0913, PLR0917 - what is published, and what of it
         dataset,
         scope,
         [
-            (claim.partition.day, measured[claim.partition.day], publication.extra["cause"], claim.fence)
+            (claim.partition.day, measured[claim.partition.day], publication.extra["cause"])
             for claim, publication in publications
             if claim in ours
             and publication.blocked is None
@@ -121,30 +128,38 @@ def observe(
     context: Context,
     dataset: str,
     scope: str,
-    measured: Iterable[tuple[date, Measures, str, int]],
+    measured: Iterable[tuple[date, Measures, str]],
     possible: Iterable[str] | None = None,
 ) -> None:
-    """Append the measures of windows that were just published: each with its cause and its fence.
+    """Append the measures of windows that were just published, each with its cause.
 
     possible: what may be measured of a window; else what the suite names.
     """
-    possible = tuple(context.suite(dataset).measures() if possible is None else possible)
+    possible = tuple(context.suite(dataset).measures if possible is None else possible)
     observations.append(
         context.db,
-        (
-            Observation(Series(dataset, scope, measure), schema.start_of(day), value, Cause(cause))
-            for day, measures, cause, fence in measured
-            for measure, value in _told(measures, cause, possible).items()
-        ),
+        _observations(dataset, scope, measured, possible),
         run_id=context.ledger.run_id,
-        recorded_at=context.now,
+        recorded_at=datetime.now(UTC),
     )
 
 
-def _told(measures: Measures, cause: str, possible: Iterable[str]) -> Measures:
+def _observations(
+    dataset: str, scope: str, measured: Iterable[tuple[date, Measures, str]], possible: Sequence[str]
+) -> Iterator[Observation]:
+    """There are hundreds of thousands in a backfill: what many have in common is made once."""
+    series: dict[str, Series] = {}
+    for day, measures, why in measured:
+        at, cause = schema.start_of(day), Cause(why)
+        for measure, value in _told(measures, cause, possible).items():
+            of = series.get(measure) or series.setdefault(measure, Series(dataset, scope, measure))
+            yield Observation(of, at, value, cause)
+
+
+def _told(measures: Measures, cause: Cause, possible: Iterable[str]) -> Measures:
     """What is worth recording. A number that was there and no longer is, is restated as None."""
     told = {name: value for name, value in measures.items() if name not in INTERNAL}
-    if cause != Cause.FIRST:
+    if cause is not Cause.FIRST:
         return {**dict.fromkeys(possible), **told}
     return {name: value for name, value in told.items() if value != 0 or name not in USUALLY_ZERO}
 

@@ -246,7 +246,7 @@ def main() -> None:
     from pymongo.errors import PyMongoError  # noqa: PLC0415
 
     from config.mongo import MongoError  # noqa: PLC0415
-    from tasks.ledger import redacted  # noqa: PLC0415
+    from config.redaction import redacted  # noqa: PLC0415
     from tasks.sources.contract import SourceError  # noqa: PLC0415
 
     command: Any = typer.main.get_command(app)

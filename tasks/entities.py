@@ -5,9 +5,10 @@ several workers at once. A window that was half applied is only less new, and it
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
@@ -40,6 +41,10 @@ def code(context: Context, dataset: Dataset) -> str:
     return context.code(dataset.name, _transform())
 
 
+class LostWriteError(RuntimeError):
+    """The database said that it stored what is not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stale:
     """A window whose rows are not made from today's Bronze by today's code."""
@@ -60,6 +65,18 @@ class _Staged:
     window: Stale
     rows: list[schema.Document] = field(default_factory=list)
     tombstones: list[schema.Document] = field(default_factory=list)
+    left_out: int = 0
+    """How many of its items were set aside in Bronze, or a person said that they are no data."""
+    fetched: dict[str, datetime] = field(default_factory=dict)
+    """When each item came, by its Bronze id."""
+
+    def is_mended(self, item: Mapping[str, Any], good: Mapping[str, Sequence[Row]]) -> bool:
+        """Whether a good version of the entity, no older by the source's time, came after this bad one.
+
+        good: rows of this window, by entity.
+        """
+        at, since = silver.version(item["updated_on"], ""), self.fetched[item["_id"]]
+        return any(row["version"] > at and self.fetched[row["bronze"]] > since for row in good.get(item["id"], ()))
     misshapen: list[quarantine.Row] = field(default_factory=list)
 
 
@@ -168,7 +185,11 @@ def _fold(context: Context, dataset: Dataset, scope: str, windows: Mapping[Claim
 
 def _part(staged: _Staged, claim: Claim) -> Part:
     window = staged.window
-    accounts: Measures = {"receipt.items": window.rows, "receipt.coverage": window.proof["coverage"]}
+    accounts: Measures = {
+        "receipt.items": window.rows,
+        "receipt.coverage": window.proof["coverage"],
+        "accounted": len(staged.rows) + len(staged.tombstones) + len(staged.misshapen) + staged.left_out,
+    }
     content = schema.digest(sorted([*(row["_id"] + row["bronze"] for row in staged.rows)]))
     before = None if claim.unfinished else claim.report
     return Part(staged.rows, accounts, len(staged.misshapen), content=content, before=before)
@@ -204,7 +225,8 @@ def _set_aside(  # noqa: PLR0913, PLR0917 - one call, from one place
     aside = {}
     for claim, one, found in zip(claims, staged, assessments, strict=True):
         why = {row["bronze"]: breaks for row, breaks in found.broken}
-        items = _items_by_id(context, dataset, list(why))
+        good = _by_entity(found.kept if why else ())
+        items = [item for item in _items_by_id(context, dataset, list(why)) if not one.is_mended(item, good)]
         wrong = [*one.misshapen, *(quarantine.Row(item, why[item["_id"]]) for item in items)]
         aside[one.window.day] = (
             quarantine.put(
@@ -221,27 +243,49 @@ def _stage(context: Context, dataset: Dataset, scope: str, windows: Sequence[Sta
     """The rows of `windows`, in memory; what has not the shape of its stream apart."""
     staged = {window.day: _Staged(window) for window in windows}
     days = [window.day for window in windows if window.rows]
-    for item in _items(context, dataset, scope, days) if days else ():
+    for item, is_out in _items(context, dataset, scope, days) if days else ():
         one = staged[item["window"].date()]
+        one.left_out += is_out
+        one.fetched[item["_id"]] = item.pop("fetched_at")
+        if is_out:
+            continue
         try:
             row = silver.row(dataset.name, item)
         except silver.RowError as error:
             wrong = Break(quarantine.SHAPE, error.path, error.value, str(error))
             one.misshapen.append(quarantine.Row(item, [wrong]))
         else:
-            (one.tombstones if row.get("deleted") else one.rows).append(row)
+            (one.tombstones if item.get("deleted") else one.rows).append(row)
+    for one in staged.values():
+        good = _by_entity(one.rows if one.misshapen else ())
+        bad = [wrong for wrong in one.misshapen if not one.is_mended(wrong.item, good)]
+        one.left_out += len(one.misshapen) - len(bad)
+        one.misshapen = bad
     return list(staged.values())
 
 
-def _items(context: Context, dataset: Dataset, scope: str, days: Sequence[date]) -> Iterator[schema.Document]:
-    """What Bronze has for these windows, but for what was set aside there."""
+def _by_entity(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row["id"]].append(row)
+    return found
+
+
+def _items(
+    context: Context, dataset: Dataset, scope: str, days: Sequence[date]
+) -> Iterator[tuple[schema.Document, bool]]:
+    """What Bronze has for these windows, and of each whether it goes no further.
+
+    It was set aside there, or it was here and a person has said that it is no data.
+    """
     where = {"origin": scope, "window": {"$in": [schema.start_of(day) for day in days]}}
+    no_data = {"dataset": dataset.name, "state": quarantine.State.DISCARDED}
     for upstream in dataset.upstream:
-        aside = context.db[schema.QUARANTINE].find({**where, "dataset": upstream, **quarantine.OUT}, {"item._id": 1})
+        either = [{"dataset": upstream, **quarantine.OUT}, no_data]
+        aside = context.db[schema.QUARANTINE].find({**where, "$or": either}, {"item._id": 1})
         out = {one["item"]["_id"] for one in aside}
-        for item in context.db[upstream].find(where, {"fetched_at": 0}, batch_size=BATCH):
-            if item["_id"] not in out:
-                yield item
+        for item in context.db[upstream].find(where, batch_size=BATCH):
+            yield item, item["_id"] in out
 
 
 def _items_by_id(context: Context, dataset: Dataset, ids: Sequence[str]) -> Iterator[schema.Document]:
@@ -250,7 +294,10 @@ def _items_by_id(context: Context, dataset: Dataset, ids: Sequence[str]) -> Iter
 
 
 def _apply(context: Context, dataset: Dataset, rows: Sequence[Row]) -> None:
-    """Write `rows`; where the entity has a row already, the newer version stays."""
+    """Write `rows`; where the entity has a row already, the newer version stays.
+
+    Raises LostWriteError if they are not there afterwards.
+    """
     newest: dict[str, Row] = {}
     for row in rows:
         if row["_id"] not in newest or newest[row["_id"]]["version"] < row["version"]:
@@ -268,6 +315,9 @@ def _apply(context: Context, dataset: Dataset, rows: Sequence[Row]) -> None:
     ]
     if replacements:
         collection.bulk_write(replacements, ordered=False)
+    written = {row["_id"]: row["version"] for row in collection.find({"_id": {"$in": list(newest)}}, {"version": 1})}
+    if lost := [key for key, row in newest.items() if written.get(key, "") < row["version"]]:
+        raise LostWriteError(f"{dataset.name}: {len(lost)} of {len(newest)} rows were not stored, e.g. {lost[0][:100]}")
 
 
 def _window(document: schema.Document) -> Any:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
@@ -51,13 +51,17 @@ class Result:
 
 
 def results(
-    context: Context, dataset: str, scopes: Sequence[str] | None = None, day: date | None = None
+    context: Context,
+    dataset: str,
+    scopes: Sequence[str] | None = None,
+    day: date | None = None,
+    where: Mapping[str, Any] | None = None,
 ) -> Iterator[Result]:
-    """What was found on the partitions of `dataset`, in order of scope and time."""
+    """What was found on the partitions of `dataset`, in order of scope and time; of those that match `where`."""
     if dataset == DELIVERIES.name:
         yield from _of_links(context, scopes, day)
         return
-    where: dict[str, Any] = {"dataset": dataset, "window": schema.start_of(day) if day else {"$type": "date"}}
+    where = {"dataset": dataset, "window": schema.start_of(day) if day else {"$type": "date"}, **(where or {})}
     if scopes:
         where["scope"] = {"$in": list(scopes)}
     fields = dict.fromkeys(("scope", "window", "report", "proof", "blocked.report", "error", "trust", "reasons"), 1)
@@ -80,9 +84,13 @@ def _of_links(context: Context, scopes: Sequence[str] | None, day: date | None) 
 
 def held_back(context: Context) -> list[Result]:
     """All partitions that must not be published as they are."""
-    datasets = context.db[schema.LEDGER].distinct("dataset", {"blocked": {"$exists": True}})
-    found = [one for dataset in datasets for one in results(context, dataset) if one.outcome == Outcome.BLOCKED]
-    return found + [one for one in _of_links(context, None, None) if one.outcome == Outcome.BLOCKED]
+    ledger = context.db[schema.LEDGER]
+    where = {"blocked.first": {"$exists": True}}
+    found = [one for name in ledger.distinct("dataset", where) for one in results(context, name, where=where)]
+    scopes = ledger.distinct("scope", {"dataset": DELIVERIES.name, "held": {"$gt": 0}})
+    if scopes:
+        found += [one for one in _of_links(context, scopes, None) if one.outcome == Outcome.BLOCKED]
+    return found
 
 
 def datasets(context: Context) -> list[str]:

@@ -7,7 +7,6 @@ it wakes up. Times are the server's.
 
 import hashlib
 import os
-import re
 import secrets
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,14 +20,9 @@ from pymongo import InsertOne, UpdateMany
 from pymongo.errors import BulkWriteError
 
 from config import schema
+from config.redaction import redacted
 
 DUPLICATE_KEY = 11000
-_CREDENTIALS = re.compile(r"://[^/\s]*@")
-
-
-def redacted(text: str) -> str:
-    """`text` without the credentials of URLs."""
-    return _CREDENTIALS.sub("://***@", text)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -180,13 +174,23 @@ class Ledger:
         return [claim for claim in claims if claim.partition.key in ours]
 
     def finish(self, claims: Sequence[Claim]) -> None:
-        """Give `claims` back, published and observed."""
-        self._unset(claims, "owner", "lease_until", "unobserved")
+        """Give `claims` back, published and observed.
 
-    def _unset(self, claims: Sequence[Claim], *fields: str) -> None:
+        If another worker has taken one over meanwhile, it may have recorded newer observations before our older ones:
+        then they are to be recorded once more.
+        """
+        if self._unset(claims, "owner", "lease_until", "unobserved") < len(claims):
+            keys = {claim.partition.key: claim.fence for claim in claims}
+            newer = [one["_id"] for one in self._ledger.find({"_id": {"$in": list(keys)}}, {"fence": 1})
+                     if one["fence"] != keys[one["_id"]]]  # fmt: skip
+            self._ledger.update_many({"_id": {"$in": newer}}, {"$set": {"unobserved": True}})
+
+    def _unset(self, claims: Sequence[Claim], *fields: str) -> int:
         update = {"$unset": dict.fromkeys(fields, "")}
-        if claims:
-            self._ledger.bulk_write([UpdateMany(mine, update) for mine in self._all_of(claims)], ordered=False)
+        if not claims:
+            return 0
+        operations = [UpdateMany(mine, update) for mine in self._all_of(claims)]
+        return self._ledger.bulk_write(operations, ordered=False).matched_count
 
     def publish(self, publications: Sequence[tuple[Claim, Publication]], *, keep: bool = False) -> int:
         """Publish each by one compare-and-set; returns how many were lost to another worker.
@@ -271,13 +275,19 @@ class Ledger:
             if matched < sum(len(keys) for _, keys in groups.values()):
                 raise LeaseLostError(claim.partition)
 
-    def observed(self, dataset: str, scope: str, days: Sequence[date]) -> None:
-        """The observations of these windows, recorded under a wider claim, are there too."""
-        for at in range(0, len(days), 10_000):
-            window = {"$in": [schema.start_of(day) for day in days[at : at + 10_000]]}
-            self._ledger.update_many(
-                {"dataset": dataset, "scope": scope, "window": window}, {"$unset": {"unobserved": ""}}
-            )
+    def observed(self, claim: Claim, dataset: str, scope: str, days: Sequence[date]) -> None:
+        """The observations of these windows, recorded under `claim` on a wider partition, are there too.
+
+        Raises LeaseLostError if another worker has taken it over: then they are to be recorded once more.
+        """
+        windows = {"$in": [schema.start_of(day) for day in days]}
+        where = {"dataset": dataset, "scope": scope, "window": windows}
+        try:
+            self.renew([claim])
+        except LeaseLostError:
+            self._ledger.update_many(where, {"$set": {"unobserved": True}})
+            raise
+        self._ledger.update_many(where, {"$unset": {"unobserved": ""}})
 
     def find(self, partition: Partition) -> schema.Document:
         """The document of `partition` (see `schema.LedgerDocument`), empty if there is none."""

@@ -8,7 +8,7 @@ revision, and nothing downstream of them moves.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +24,7 @@ from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, RetryLaterError
 from tasks.transforms import code_version, deliveries
 from tasks.transforms.deliveries import Deployment, Failure, History
+from tasks.windows import is_possible
 
 EPOCH: Final = date(1970, 1, 1).toordinal()
 _STREAM_OF: Final = {CHANGES.name: "changes", DEPLOYMENTS.name: "deployments", FAILURES.name: "failures"}
@@ -131,7 +132,8 @@ def _link(context: Context, scope: str, claim: Claim) -> None:
     proofs = before.proofs
     gaps = [day for day, one in proofs.items() if one.get("deployments", {}).get("lossy")]
     rows = {date.fromordinal(EPOCH + day): rows for day, rows in _deliver(context, scope, gaps) if _is_date(day)}
-    _doubt_failures(proofs)
+    _doubt_all(proofs, context.now)
+    _doubt_failures(proofs, context.now)
     context.ledger.renew([claim])
     known = manifest(context, scope)
     again = claim.unfinished or head.get("code_version") != code(context)
@@ -153,15 +155,16 @@ def _link(context: Context, scope: str, claim: Claim) -> None:
         raise NotSettledError(scope)
     years = {year: schema.digest(content) for year, content in days.items()}
     total = sum(len(rows) for rows in rows.values())
-    publication = Publication(schema.digest(years), before.inputs, code(context), total, {"years": years})
+    held = sum(1 for one in made.values() if one.blocked)
+    publication = Publication(schema.digest(years), before.inputs, code(context), total, {"years": years, "held": held})
     context.ledger.publish_one(claim, publication, keep=context.checks)
     if context.checks:
         news = [
-            (day, measures, made[day].cause, claim.fence)
+            (day, measures, made[day].cause)
             for day, measures in measured.items()
             if claim.unfinished or day not in known or known[day].revision != made[day].revision
         ]
-        checks.observe(context, DELIVERIES.name, scope, news, (*context.suite(DELIVERIES.name).measures(), *_KINDS))
+        checks.observe(context, DELIVERIES.name, scope, news, (*context.suite(DELIVERIES.name).measures, *_KINDS))
         context.ledger.finish([claim])
 
 
@@ -239,13 +242,25 @@ def manifest(context: Context, scope: str, days: tuple[date, date] | None = None
     }
 
 
-def _doubt_failures(proofs: dict[date, dict[str, Any]]) -> None:
+def _doubt_all(proofs: dict[date, dict[str, Any]], now: datetime) -> None:
+    """What was set aside with a date that cannot be may belong to any day: none has a proven zero then."""
+    for stream in _STREAM_OF.values():
+        lossy = [day for day, one in proofs.items() if one.get(stream, {}).get("lossy") and not is_possible(day, now)]
+        if not lossy:
+            continue
+        reason = f"records of {max(lossy)} are set aside: that date cannot be, and they may belong here"
+        for one in proofs.values():
+            if one.get(stream, {}).get("state") == Proof.PROVEN:
+                one[stream] = one[stream] | {"state": str(Proof.PARTIAL), "reason": reason}
+
+
+def _doubt_failures(proofs: dict[date, dict[str, Any]], now: datetime) -> None:
     """A revert that could not be read may name any deployment before it: that none of those failed is not proven."""
     lossy = [day for day, one in proofs.items() if any(one.get(s, {}).get("lossy") for s in ("failures", "changes"))]
     if not lossy:
         return
-    last = max(lossy)
-    reason = f"a revert of {last} could not be read, and may name a deployment of this day"
+    last = max(lossy) if all(is_possible(day, now) for day in lossy) else date.max
+    reason = f"a revert of {max(lossy)} could not be read, and may name a deployment of this day"
     for day, one in proofs.items():
         if day < last and one.get("failures", {}).get("state") == Proof.PROVEN:
             one["failures"] = one["failures"] | {"state": str(Proof.PARTIAL), "reason": reason}

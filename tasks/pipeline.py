@@ -2,7 +2,8 @@
 
 Backfill and Daily require one Unit per configured (source, unit). A Unit sweeps, then brings its scopes from Bronze to
 Gold; one that fails does not hold up the others. Which windows there are to do is known only after the sweep, so a
-Unit asks for its chunks as it goes (Luigi's dynamic dependencies), and several workers share them.
+Unit asks for its chunks as it goes (Luigi's dynamic dependencies), and several workers share them. Beside the Units
+there is one Watch per configured collection that Touchstone did not make.
 """
 
 import logging
@@ -19,9 +20,12 @@ from pymongo.errors import PyMongoError
 
 from config import mongo, schema, settings
 from config.catalog import ENTITIES
-from tasks import bronze, entities, links, metrics, revisions, settle, survey
+from config.redaction import redacted
+from config.settings import Collection
+from tasks import bronze, entities, links, metrics, revisions, settle, survey, watched
 from tasks.context import Context
-from tasks.ledger import LeaseLostError, redacted
+from tasks.foreign import WatchError
+from tasks.ledger import LeaseLostError
 from tasks.sources import registry
 from tasks.sources.contract import Source
 
@@ -230,8 +234,29 @@ class Unit(_Task):
         return task(run_id=self.run_id, **parameters)
 
 
+class Watch(_Task):
+    """One collection that Touchstone did not make: its windows from `start` to `end`, and those that were not final."""
+
+    dataset: str = luigi.Parameter()
+    start: date = luigi.DateParameter()
+    end: date = luigi.DateParameter()
+
+    def complete(self) -> bool:
+        """Whether this run has looked: a collection is looked at again by every run."""
+        return self._finished(self.task_id) is not None
+
+    def run(self) -> None:
+        """Look, and judge what has changed."""
+        try:
+            made = watched.watch(self.context, _dataset(self.dataset), _half_open(self.start, self.end))
+        except WatchError as error:
+            raise UnitFailedError(str(error)) from None
+        self._say(f"{made} windows judged")
+        self._finish(self.task_id, {"windows": made})
+
+
 class _Run(_Task):
-    """One run over all configured sources."""
+    """One run over all configured sources and datasets."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "run_id": kwargs.get("run_id") or new_run_id()})
@@ -245,13 +270,17 @@ class _Run(_Task):
         return self._finished(self.task_id) is not None
 
     def requires(self) -> list[luigi.Task]:
-        """One Unit each."""
+        """One Unit and one Watch each."""
         start, end = self.days()
-        return [
+        units = [
             Unit(source=source.name, unit=unit, start=start, end=end, run_id=self.run_id)
             for source in registry.configured(settings.load())
             for unit in source.units()
         ]
+        watches = [
+            Watch(dataset=one.name, start=start, end=end, run_id=self.run_id) for one in settings.load().datasets
+        ]
+        return [*units, *watches]
 
     def run(self) -> None:
         """Look once more, from outside, whether all that was asked for is there.
@@ -260,13 +289,17 @@ class _Run(_Task):
         """
         days = _half_open(*self.days())
         for _ in range(ROUNDS):
+            unwatched = [gap for one in settings.load().datasets for gap in watched.gaps(self.context, one.name, days)]
             gaps = survey.gaps(self.context, days)
-            if not gaps:
+            if not gaps and not unwatched:
                 break
+            for name in sorted({gap.dataset for gap in unwatched}):
+                watched.watch(self.context, _dataset(name), days)
             for scope in sorted({gap.scope for gap in gaps}):
                 settle.links_of(self.context, scope, ENTITIES)
                 settle.gold_of(self.context, scope, days, missing=True)
         else:
+            gaps += unwatched
             raise UnitFailedError(f"{len(gaps)} windows are not complete, e.g. {gaps[0].key}: try again")
         revisions.collect(self.context)
         self._finish(self.task_id, {})
@@ -295,6 +328,10 @@ class Daily(_Run):
 
 def _source(name: str) -> Source:
     return next(source for source in registry.configured(settings.load()) if source.name == name)
+
+
+def _dataset(name: str) -> Collection:
+    return next(one for one in settings.load().datasets if one.name == name)
 
 
 def _half_open(first: date, last: date) -> Days:

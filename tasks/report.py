@@ -3,6 +3,7 @@
 import csv
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from importlib.metadata import version
@@ -17,7 +18,8 @@ from rich.text import Text
 from config import schema, settings
 from config.catalog import DELIVERIES, DORA_DAILY
 from config.settings import ConfigError
-from tasks import links, survey
+from quality import drift, quarantine
+from tasks import inspection, links, survey, watched
 from tasks.context import Context
 from tasks.ledger import Partition
 from tasks.survey import State
@@ -27,6 +29,7 @@ COLUMNS: Final = ("scope", "day", *METRICS, "trust")
 _NOT_COMPUTED: Final = "not computed: run `touchstone backfill` for this day"
 EXAMPLES: Final = 3
 REASONS: Final = 5
+DRIFTS: Final = 10
 
 
 def rows(start: date, end: date, scopes: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -160,13 +163,15 @@ def summary() -> dict[str, Any]:
     """
     context = Context.open("read")
     datasets: dict[str, dict[str, Any]] = {}
-    for scope in survey.scopes(context):
-        for standing in survey.standings(context, scope):
+    ours = (one for scope in survey.scopes(context) for one in survey.standings(context, scope))
+    for standings in (ours, survey.watched_standings(context)):
+        for standing in standings:
+            scope = standing.partition.scope
             entry = datasets.setdefault(
                 standing.partition.dataset,
                 {**{str(state): 0 for state in State}, "unproven": 0, "why": {}},
             )
-            entry[str(standing.state)] += 1
+            entry[str(standing.state)] += 1 if scope != watched.HEAD else 0
             if standing.proof in ("unproven", "failed", "unknown", "partial"):
                 entry["unproven"] += 1
             if standing.why:
@@ -174,12 +179,14 @@ def summary() -> dict[str, Any]:
                 why["windows"] += 1
                 if len(why["examples"]) < EXAMPLES:
                     day = standing.partition.day.isoformat() if standing.partition.day else "all"
-                    why["examples"].append(f"{scope} {day}")
+                    why["examples"].append(f"{scope} {day}".strip())
     return {
         "scopes": survey.scopes(context),
         "datasets": datasets,
         "sweeps": _sweeps(context),
+        "checks": _checks(context),
         "aside": _aside(context),
+        "drift": [drift.told(one) for one in drift.listed(context.db)],
     }
 
 
@@ -191,12 +198,29 @@ def _sweeps(context: Context) -> list[dict[str, Any]]:
 
 
 def _aside(context: Context) -> dict[str, Any]:
+    """What is set aside and open: how much, by dataset and rule, with examples."""
     collection = context.db[schema.QUARANTINE]
-    examples = [
-        {"place": one.get("place") or one.get("dataset"), "reason": one["reason"]}
-        for one in collection.find({}, {"place": 1, "dataset": 1, "reason": 1}, limit=EXAMPLES)
-    ]
-    return {"records": collection.count_documents({}), "examples": examples}
+    open_ = {"state": str(quarantine.State.OPEN)}
+    group = {"_id": {"dataset": "$dataset", "rule": "$rule"}, "records": {"$sum": 1}, "reason": {"$first": "$reason"},
+             "place": {"$first": "$place"}, "id": {"$first": "$_id"}}  # fmt: skip
+    found = collection.aggregate([{"$match": open_}, {"$group": group}, {"$sort": {"records": -1, "_id": 1}}])
+    rules = [
+        {
+            "dataset": one["_id"].get("dataset"), "rule": one["_id"].get("rule"), "records": one["records"],
+            "example": {"id": one["id"], "place": one["place"], "reason": one["reason"]},
+        }
+        for one in found
+    ]  # fmt: skip
+    return {"records": sum(one["records"] for one in rules), "rules": rules}
+
+
+def _checks(context: Context) -> dict[str, dict[str, int]]:
+    """Per dataset how many of its windows came out how."""
+    outcomes: dict[str, dict[str, int]] = {}
+    for dataset in inspection.datasets(context):
+        counted = Counter(one.outcome for one in inspection.results(context, dataset))
+        outcomes[dataset] = dict(sorted(counted.items()))
+    return outcomes
 
 
 def print_summary(state: dict[str, Any], console: Console) -> None:
@@ -216,27 +240,44 @@ def print_summary(state: dict[str, Any], console: Console) -> None:
         at = f"swept {sweep['swept_at']:%Y-%m-%d %H:%M} UTC" if sweep["swept_at"] else "never swept"
         failed = f"; the last sweep failed: {sweep['error']}" if sweep["error"] else ""
         console.print(f"{sweep['unit']}: {at}{failed}", markup=False)
-    if state["aside"]["records"]:
-        console.print(f"{state['aside']['records']:,} records are set aside, e.g.", style="yellow")
-        for example in state["aside"]["examples"]:
-            console.print(f"  {example['place']}: {example['reason']}", markup=False)
+    _print_quality(state, console)
     if not state["datasets"]:
         console.print("Nothing has run yet: try `touchstone run`.")
+
+
+def _print_quality(state: dict[str, Any], console: Console) -> None:
+    bad = ("noted", "warned", "broken", "blocked")
+    for dataset, outcomes in state["checks"].items():
+        if told := ", ".join(f"{outcomes[outcome]:,} {outcome}" for outcome in bad if outcomes.get(outcome)):
+            console.print(f"{dataset}: {told}: see `touchstone check {dataset}`", markup=False, style="yellow")
+    if state["aside"]["records"]:
+        console.print(f"{state['aside']['records']:,} records are set aside:", style="yellow")
+        for one in state["aside"]["rules"]:
+            example = one["example"]
+            where = one["dataset"] or example["place"]
+            told = f"  {one['records']:,} x {where}, rule {one['rule']}: {example['reason']} ({example['id'][:10]})"
+            console.print(told, markup=False, soft_wrap=True)
+    for told in state["drift"][:DRIFTS]:
+        console.print(f"schema drift: {told}", markup=False, soft_wrap=True)
+    if len(state["drift"]) > DRIFTS:
+        console.print(f"{len(state['drift']) - DRIFTS:,} more: see `touchstone status --json`")
 
 
 def explain(dataset: str, window: date, scopes: Sequence[str] | None, console: Console) -> bool:
     """Tell how the window of each scope stands; False if there is no such window. Raises ConfigError, MongoError."""
     context = Context.open("read")
     found = False
-    for scope in scopes or survey.scopes(context):
+    foreign = dataset in {one.name for one in settings.load().datasets}
+    for scope in scopes or (watched.scopes(context, dataset) if foreign else survey.scopes(context)):
         whole = dataset == DELIVERIES.name
         partition = Partition(dataset, scope, None if whole else window)
         document = context.ledger.find(partition)
         if not document:
             continue
         found = True
+        standings = survey.watched_standings(context) if foreign else survey.standings(context, scope)
         standing = next(
-            (one for one in survey.standings(context, scope) if one.partition == partition),
+            (one for one in standings if one.partition == partition),
             survey.Standing(partition, State.STALE, "", "the configured sources no longer feed it"),
         )
         day = links.manifest(context, scope).get(window)

@@ -40,7 +40,10 @@ def as_json(series: str, days: Days) -> str:
 
 
 def show(series: str, days: Days, console: Console) -> None:
-    """For people: one line per statement; the last of a window is what is known now."""
+    """For people: one line per statement; the last of a window is what is known now.
+
+    Without days the windows that were restated; the newest ones if none was.
+    """
     name, found = _found(series, days)
     changed = sum(len(statements) > 1 for _, statements in found)
     console.print(Text(f"{name}: {len(found):,} windows, {changed:,} of them restated", "bold"))
@@ -48,7 +51,8 @@ def show(series: str, days: Days, console: Console) -> None:
     for heading, justify in (("day", "left"), ("known from (UTC)", "left"), ("value", "right"), ("because of", "left"),
                              ("run", "left")):  # fmt: skip
         table.add_column(heading, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    shown = found if any(days) else found[-SHOWN:]
+    restated = [(at, statements) for at, statements in found if len(statements) > 1]
+    shown = found if any(days) else (restated or found)[-SHOWN:]
     for at, statements in shown:
         for number, one in enumerate(statements):
             style = "" if one is statements[-1] else "dim strike" if one.value is not None else "dim"
@@ -56,7 +60,7 @@ def show(series: str, days: Days, console: Console) -> None:
                           Text(_number(one.value), style), str(one.cause), Text(one.run_id, "dim"))  # fmt: skip
     console.print(table)
     if len(shown) < len(found):
-        console.print(f"{len(found) - len(shown):,} earlier windows: name them by --from and --to.")
+        console.print(f"{len(found) - len(shown):,} more windows: name them by --from and --to.")
 
 
 def _found(text: str, days: Days) -> tuple[Series, list[tuple[Any, list[Statement]]]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from config import schema
 from config.catalog import DELIVERIES, DORA_DAILY
-from quality.quarantine import State
+from quality import quarantine
 from tasks.context import Context
 from tasks.ledger import insert_new
 
@@ -46,8 +46,7 @@ def collect(context: Context) -> int:
     if last and context.now - last["at"] < GRACE:
         return 0
     meta.update_one({"_id": "collected"}, {"$set": {"at": context.now}}, upsert=True)
-    released = {"state": State.RELEASED, "closed_at": {"$lt": context.now - RELEASED_KEPT}}
-    context.db[schema.QUARANTINE].delete_many(released)
+    quarantine.forget(context.db, context.now - RELEASED_KEPT)
     context.db[schema.RUNS].delete_many({"_id": {"$lt": f"{context.now - RUNS_KEPT:%Y%m%dT%H%M%SZ}"}})
     return sum(
         _collect(context, context.db[name], key, wanted)

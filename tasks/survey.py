@@ -8,7 +8,7 @@ from enum import StrEnum
 from config import schema, settings
 from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES
 from quality.findings import Severity
-from tasks import bronze, entities, links, metrics
+from tasks import bronze, entities, judged, links, metrics, watched
 from tasks.context import Context
 from tasks.ledger import Partition
 from tasks.sources import registry
@@ -83,6 +83,34 @@ def standings(context: Context, scope: str) -> Iterator[Standing]:
         yield from _windowed(
             context, DORA_DAILY.name, scope, {d: w for d, w in missing.items() if d not in days} | found
         )
+
+
+def watched_standings(context: Context) -> Iterator[Standing]:
+    """How every window of the watched collections stands, and what is to be said of each collection as a whole."""
+    fields = ("revision", "inputs.phase", "code_version", "proof", "again", "unobserved", "error", "blocked.report")
+    for dataset in settings.load().datasets:
+        head = watched.head(context, dataset.name)
+        if why := head.get("error") or head.get("note"):
+            state = State.FAILED if "error" in head else State.COMPLETE
+            yield Standing(Partition(dataset.name, watched.HEAD), state, "", why)
+        version = judged.code(context, dataset.name)
+        for scope in watched.scopes(context, dataset.name):
+            for document in context.ledger.windows(dataset.name, scope, fields):
+                yield _watched(Partition(dataset.name, scope, document["window"].date()), document, version)
+
+
+def _watched(partition: Partition, document: schema.Document, version: str) -> Standing:
+    proof = document.get("proof", {"state": "", "reason": None})
+    if "error" in document:
+        return Standing(partition, State.FAILED, proof["state"], document["error"])
+    if "blocked" in document:
+        return Standing(partition, State.BLOCKED, proof["state"], _rule(document))
+    if "revision" not in document:
+        return Standing(partition, State.MISSING, "", "not looked at yet")
+    final = document["inputs"]["phase"] == judged.CLOSED and document["code_version"] == version
+    stands = final and "again" not in document and "unobserved" not in document
+    state = State.COMPLETE if stands else State.STALE
+    return Standing(partition, state, proof["state"], proof["reason"])
 
 
 def _bronze(partition: Partition, document: schema.Document) -> Standing:

@@ -6,7 +6,7 @@ Items lie in Bronze before their window is judged, but no other layer looks at a
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -38,6 +38,9 @@ CODE: Final = "bronze/2"
 
 ROWS: Final = 20_000
 """About how many items are held in memory and judged at once."""
+
+FIRST_POSSIBLE: Final = date(1980, 1, 1)
+"""Older than any tool that records changes or deployments; the suites of Silver say the same."""
 
 FIELDS: Final = (
     "revision", "content", "rows", "proof", "receipt.sweep", "code_version", "unobserved", "again", "blocked", "report",
@@ -105,14 +108,23 @@ class _Window:
     new: int
     """How many items the sweep has added."""
 
+    @property
+    def expected(self) -> int:
+        """How many items must be there now."""
+        last = self.before.get("blocked", self.before)
+        return int(last.get("rows", 0)) + self.new
+
 
 def code(context: Context, dataset: str) -> str:
     """The version of what judges the windows of `dataset`."""
     return context.code(dataset, CODE)
 
 
-def record(context: Context, claim: Claim, sight: Sight) -> None:
-    """Give each window of the stream its receipt, its report and its revision, where these are new."""
+def record(context: Context, claim: Claim, sight: Sight) -> bool:
+    """Give each window of the stream its receipt, its report and its revision, where these are new.
+
+    Returns whether all is there that the sweep has stored: if not, its cursor must not move.
+    """
     windows = _windows(context, claim, sight)
     context.plan(len(windows))
     suite = context.suite(sight.dataset)
@@ -134,14 +146,16 @@ def record(context: Context, claim: Claim, sight: Sight) -> None:
         context.ledger.record_under(claim, list(partitions.items()), keep=context.checks)
         if context.checks:
             news = [
-                (window.day, found.measures, publications[window.day].extra["cause"], claim.fence)
+                (window.day, found.measures, publications[window.day].extra["cause"])
                 for window, found in zip(piece, assessments, strict=True)
-                if window.day in publications and publications[window.day].blocked is None
+                if _is_to_be_told(window.before, publications.get(window.day))
             ]
             checks.observe(context, sight.dataset, sight.origin, news)
-            context.ledger.observed(sight.dataset, sight.origin, [day for day, *_ in news])
-        context.ledger.renew([claim])
+            context.ledger.observed(claim, sight.dataset, sight.origin, list(publications))
+        else:
+            context.ledger.renew([claim])
         context.progress(len(piece))
+    return all(window.receipt.items >= window.expected for window in windows)
 
 
 def record_failure(context: Context, claim: Claim, streams: Iterable[Stream], days: Days, error: str) -> None:
@@ -236,7 +250,7 @@ def _assess(
         accounts: Measures = {
             "receipt.items": receipt.items,
             "receipt.rejected": receipt.rejected,
-            "receipt.expected": window.before.get("rows", 0) + window.new,
+            "receipt.expected": window.expected,
             "receipt.coverage": classify(receipt).coverage,
         }
         extra = {**measured.get(window.day, {}), **accounts}
@@ -272,6 +286,13 @@ def _is_news(before: schema.Document, publication: Publication) -> bool:
     unfinished = before.get("unobserved") or before.get("again") or "blocked" in before
     said = (before.get("revision"), before.get("code_version"))
     return bool(unfinished or publication.blocked) or said != (publication.revision, publication.code_version)
+
+
+def _is_to_be_told(before: schema.Document, publication: Publication | None) -> bool:
+    """Whether observations are to be recorded: the content or what it is worth has changed."""
+    if publication is None or publication.blocked is not None:
+        return False
+    return bool(before.get("unobserved")) or before.get("revision") != publication.revision
 
 
 def _cause(before: schema.Document, window: _Window, version: str) -> str:
@@ -338,6 +359,11 @@ def _look_again(context: Context, sight: Sight) -> None:
 def _days_with_items(context: Context, dataset: str, origin: str) -> list[date]:
     stages = [{"$match": {"origin": origin}}, {"$group": {"_id": "$window"}}]
     return [row["_id"].date() for row in context.db[dataset].aggregate(stages)]
+
+
+def is_possible(day: date, now: datetime) -> bool:
+    """Whether something can have happened on `day`, one of the clocks being a day wrong at most."""
+    return FIRST_POSSIBLE <= day <= (now + schema.DAY).date()
 
 
 def _may_be_anywhere(missing: Missing, coverage: Coverage) -> bool:

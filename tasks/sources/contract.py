@@ -6,11 +6,11 @@ it proves nothing, so that no source can claim completeness by stopping early.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 
-from quality.receipts import Extraction
+from quality.extractions import Extraction
 
 Cursor: TypeAlias = Mapping[str, Any]
 """What a source must remember between two sweeps of a unit. JSON-like, kept in the ledger, compared by equality."""
@@ -46,6 +46,8 @@ class Item:
     """A tombstone: the source says that the entity is gone."""
     place: str = ""
     """Where it was met, for a person; see `Rejected.place`."""
+    raw: bytes = field(default=b"", compare=False, repr=False)
+    """As it came, where the source has it: kept instead of `payload` if MongoDB cannot hold that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from tasks.sources.replay import ReplaySource
 
 
 def configured(settings: Settings) -> list[Source]:
-    """The sources of `settings`, in its order. Raises ConfigError if there are none."""
-    if not settings.sources:
+    """The sources of `settings`, in its order. Raises ConfigError if there are none, nor datasets to be watched."""
+    if not settings.sources and not settings.datasets:
         raise ConfigError(
-            f"{settings.config_file or 'no touchstone.toml here'}: sources: none configured; "
+            f"{settings.config_file or 'no touchstone.toml here'}: sources: none configured, and no datasets; "
             "copy config/touchstone.example.toml to touchstone.toml and name one"
         )
     return [

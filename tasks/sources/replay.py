@@ -8,6 +8,7 @@ import glob
 import gzip
 import hashlib
 import json
+import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from quality.shapes import safe
 from tasks.sources.contract import EARLIEST, LATEST, Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept, instant
 
 UNIT: Final = "files"
@@ -24,7 +26,10 @@ UNIT: Final = "files"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _STREAMS: Final = {"commit": "commits", "tag": "tags", "revert": "reverts"}
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}")
-_ORIGIN: Final = re.compile(r"[^|\x00-\x1f]{1,200}")
+_ORIGIN: Final = re.compile(r"[^|\x00-\x1f\ud800-\udfff]{1,200}")
+_ID_LENGTH: Final = 1000
+"""Characters of an id, which is repeated in every row that speaks of it."""
+_BOM: Final = b"\xef\xbb\xbf"
 
 
 class _LineError(ValueError):
@@ -85,10 +90,10 @@ class ReplaySource:
         for pattern in self.paths:
             matches = [Path(match) for match in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - absolute patterns
             if not matches:
-                raise SourceError(f"{self.name}: no file matches {pattern}; check `paths` of this source")
+                raise SourceError(f"{self.name}: no file matches {safe(pattern)}; check `paths` of this source")
             files.update(match for match in matches if match.is_file())
         if not files:
-            raise SourceError(f"{self.name}: {', '.join(self.paths)} matches folders only; name files")
+            raise SourceError(f"{self.name}: {safe(', '.join(self.paths))} matches folders only; name files")
         return sorted(files)
 
 
@@ -97,21 +102,21 @@ def _states(files: Sequence[Path]) -> list[str]:
     try:
         facts = [(str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino) for path in files for stat in [path.stat()]]
     except OSError as error:
-        raise SourceError(f"{error.filename}: cannot be read: {error.strerror}") from None
+        raise SourceError(f"{safe(str(error.filename))}: cannot be read: {error.strerror}") from None
     return [hashlib.sha256(repr(fact).encode()).hexdigest()[:16] for fact in facts]
 
 
 def _read(path: Path) -> Iterator[Item | Rejected]:
-    number = 0
+    number, name = 0, safe(path.name)
     try:
         with _open(path) as lines:
             for number, raw in enumerate(lines, start=1):
                 if raw.strip():
-                    yield _item(raw, f"{path.name}:{number}")
+                    yield _item(raw, f"{name}:{number}")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        yield Rejected(f"{path.name}:{number + 1}", f"the gzip file breaks off here: {error}", b"")
+        yield Rejected(f"{name}:{number + 1}", f"the gzip file breaks off here: {error}", b"")
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from None
+        raise SourceError(f"{safe(str(path))}: cannot be read: {error.strerror}") from None
 
 
 def _open(path: Path) -> BinaryIO:
@@ -122,23 +127,47 @@ def _open(path: Path) -> BinaryIO:
 
 def _item(raw: bytes, place: str) -> Item | Rejected:
     try:
-        record = json.loads(raw, parse_constant=_no_constant)
+        record = _DECODER.decode(raw.removeprefix(_BOM).decode())
     except (ValueError, RecursionError) as error:
         why = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        return _rejected(raw, place, f"not JSON: {why}")
+        return _rejected(raw, place, f"not JSON: {why}"[:_REASON])
     try:
         if not isinstance(record, dict):
             raise _LineError("not a JSON object")
-        return _event(record, place) if "type" in record and "payload" not in record else _envelope(record, place)
+        read = _event if "type" in record and "payload" not in record else _envelope
+        return read(record, place, raw)
     except _LineError as error:
         return _rejected(raw, place, str(error))
+
+
+_REASON: Final = 300
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Python keeps the last of several equal keys and forgets the others; which one was meant, nobody knows."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {safe(twice)[:100]!r} is there more than once")
+    return found
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
 
 
-def _event(event: Mapping[str, Any], place: str) -> Item:
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text[:100]} is more than a number can be")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite)
+"""Made once: `json.loads` with hooks makes one for each line, which costs more than these hooks do."""
+
+
+def _event(event: Mapping[str, Any], place: str, raw: bytes) -> Item:
     """A line in the git_events format."""
     kind = event["type"]
     if not isinstance(kind, str) or kind not in _STREAMS:
@@ -149,21 +178,23 @@ def _event(event: Mapping[str, Any], place: str) -> Item:
     seconds = event.get("tag_ts" if kind == "tag" else "commit_ts")
     if not isinstance(seconds, int) or isinstance(seconds, bool):
         raise _LineError(f"`{'tag_ts' if kind == 'tag' else 'commit_ts'}` should be whole seconds since 1970")
-    return Item("git", _STREAMS[kind], _origin(event, "repo"), entity, instant(seconds), event, place=place)
+    return Item("git", _STREAMS[kind], _origin(event, "repo"), entity, instant(seconds), event, place=place, raw=raw)
 
 
-def _envelope(record: Mapping[str, Any], place: str) -> Item:
+def _envelope(record: Mapping[str, Any], place: str, raw: bytes) -> Item:
     """A line in the general envelope."""
     payload = record.get("payload")
     if not isinstance(payload, dict):
         raise _LineError("`payload` should be an object")
+    if not isinstance(deleted := record.get("deleted", False), bool):
+        raise _LineError("`deleted` should be true or false")
     names = [_text(record, key) for key in ("source", "stream")]
     for name in names:
         if not _NAME.fullmatch(name):
             raise _LineError("`source` and `stream` should be letters, digits, _ and -")
     return Item(
         names[0], names[1], _origin(record, "origin"), _text(record, "id"), _time(record.get("updated_on")), payload,
-        deleted=record.get("deleted") is True, place=place,
+        deleted=deleted, place=place, raw=raw,
     )  # fmt: skip
 
 
@@ -171,6 +202,8 @@ def _text(record: Mapping[str, Any], key: str) -> str:
     value = record.get(key)
     if not isinstance(value, str) or not value:
         raise _LineError(f"`{key}` should be a text")
+    if len(value) > _ID_LENGTH:
+        raise _LineError(f"`{key}` should be at most {_ID_LENGTH:,} characters")
     return value
 
 
@@ -197,29 +230,38 @@ def _time(value: Any) -> datetime:
 
 
 _SALVAGE: Final = {
-    "origin": re.compile(rb'"(?:repo|origin)"\s*:\s*"([^"\\]+)"'),
-    "stream": re.compile(rb'"(?:type|stream)"\s*:\s*"([^"\\]+)"'),
-    "time": re.compile(rb'"(?:commit_ts|tag_ts|updated_on)"\s*:\s*(?:"([^"\\]+)"|(-?\d{1,12})\s*[,}])'),
+    "origin": re.compile(rb'"(?:repo|origin)"\s*:\s*"([^"\\]{1,800})"'),
+    "stream": re.compile(rb'"(?:type|stream)"\s*:\s*"([^"\\]{1,60})"'),
+    "time": re.compile(rb'"(?:commit_ts|tag_ts|updated_on)"\s*:\s*("[^"\\]{1,60}"|-?\d{1,12}(?=\s*[,}]))'),
 }
 
 
 def _rejected(raw: bytes, place: str, reason: str) -> Rejected:
-    """Set a line aside; what is left of its origin, stream and time says which window it is missing from."""
-    found = {key: pattern.search(raw) for key, pattern in _SALVAGE.items()}
-    origin, stream, time = found["origin"], found["stream"], found["time"]
+    """Set a line aside; what is left of its origin, stream and time says which window it is missing from.
+
+    Where it says two things, it may be two records that ran together: then it may be missing from any window.
+    """
+    origin, stream, time = (_only(pattern, raw) for pattern in _SALVAGE.values())
     updated_on = None
     if time:
         try:
-            updated_on = _time(time[1].decode() if time[1] else int(time[2]))
-        except (_LineError, UnicodeDecodeError):
+            updated_on = _time(time.strip('"') if time.startswith('"') else int(time))
+        except _LineError:
             updated_on = None
-    name = stream[1].decode("utf-8", "replace") if stream else None
     return Rejected(
         place, reason, raw,
-        origin=origin[1].decode("utf-8", "replace") if origin else None,
-        stream=_STREAMS.get(name, name) if name else None,
+        origin=origin if origin and _ORIGIN.fullmatch(origin) else None,
+        stream=_STREAMS.get(stream, stream) if stream and _NAME.fullmatch(stream) else None,
         updated_on=updated_on,
     )  # fmt: skip
+
+
+def _only(pattern: re.Pattern[bytes], raw: bytes) -> str | None:
+    """What all matches say, None if there is none or they differ."""
+    first = pattern.search(raw)
+    if first is None or any(other[1] != first[1] for other in pattern.finditer(raw, first.end())):
+        return None
+    return first[1].decode("utf-8", "replace")
 
 
 def _extend(spans: dict[tuple[str, str], _Span], item: Item, now: datetime) -> None:

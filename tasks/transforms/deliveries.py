@@ -21,6 +21,8 @@ from typing import Any, Final, NamedTuple
 SECONDS_PER_DAY = 86_400
 FULL_SHA = 40
 SHORTEST_PREFIX = 7
+FIRST_TS = 315_532_800
+"""1980: a change that was written earlier, by its author's clock, says nothing about how long it took."""
 
 
 class Change(NamedTuple):
@@ -83,6 +85,9 @@ def deliver(history: History) -> dict[int, list[dict[str, Any]]]:
     deployments = sorted(history.deployments, key=lambda one: (one.deployed_ts, one.id.encode("utf-8", "replace")))
     first, whole = _first_deployments(history.changes, index, deployments)
     _doubt(history, deployments, first, whole)
+    for change, number in zip(history.changes, first, strict=True):
+        if number is not None and change.authored_ts < FIRST_TS:
+            whole[number] = False
     pairs = _pairs(history, index, deployments, first)
     failed_ever = {pair.failed for pair in pairs}
     failed_before_next = {pair.failed for pair in pairs if pair.before_next}

@@ -51,7 +51,9 @@ _ON_CHANGES: Final = tuple(
 )
 _ON_FAILURES: Final = (*_RATES, "failed_deployments_revert_ever", "failed_deployment_recovery_time_median_seconds")
 
-_TORN: Final = "the history behind a deployment of the day, or behind an earlier one, is not whole"
+_TORN: Final = (
+    "the history behind a deployment of the day, or behind an earlier one, is not whole, or has a date that cannot be"
+)
 
 Stage = dict[str, Any]
 

@@ -2,7 +2,6 @@
 
 import random
 import resource
-import time
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -13,7 +12,7 @@ import pytest
 
 from quality.engine import judge
 from quality.findings import Judgement, Judges, Rule, Severity
-from quality.validation import Columns
+from quality.wording import Columns
 
 BETWEEN = "expect_column_values_to_be_between"
 GREATER = "expect_column_pair_values_a_to_be_greater_than_b"
@@ -155,25 +154,6 @@ def test_verdicts_and_positions_are_those_of_great_expectations_itself() -> None
             else:
                 positions = result.result.get("unexpected_index_list") or []
                 assert said(judgement) == (result.success, sorted(positions), None), rules[at]
-
-
-def test_it_costs_no_more_than_great_expectations_called_bare() -> None:
-    """Building the table from plain columns included, at most 1.5 times as much."""
-    columns = table(20_000)
-    rules = [ROW_RULES[at] for at in (0, 2, 4, 6, 8, 13)]
-    validate = bare(rules, frame_of(columns))
-
-    def fastest(call: Any) -> float:
-        took = []
-        for _ in range(5):
-            start = time.perf_counter()
-            call()
-            took.append(time.perf_counter() - start)
-        return min(took)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert fastest(lambda: judge(rules, columns, {})) < 1.5 * fastest(validate)
 
 
 def test_thousands_of_tables_do_not_add_up_in_memory() -> None:

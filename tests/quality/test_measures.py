@@ -142,7 +142,8 @@ def test_a_foreign_collection_is_measured_as_by_a_plain_loop(
     context: Context, rows: list[Document], windows: list[datetime], now: datetime, *, indexed: bool
 ) -> None:
     """Where anything may stand in any field, and a client that reads naive times: nothing breaks or is miscounted."""
-    naive = context.db["x"].with_options(codec_options=CodecOptions())
+    options: CodecOptions[Document] = CodecOptions()
+    naive = context.db["x"].with_options(codec_options=options)
     context.db["x"].drop()
     if indexed:
         context.db["x"].create_index([("when.at", 1)])
@@ -211,6 +212,12 @@ def test_what_is_no_date_is_of_no_window(context: Context, moment: Any) -> None:
     context.db["x"].insert_many([{"at": moment}, {"at": days(-1)}])
     found = measure(context.db["x"], Suite("x"), Rows(None, "at", "_id"), None, WINDOWS[:2], NOW)
     assert found == {WINDOWS[n]: {"rows": 0, "freshness_seconds": (n + 2) * 86_400} for n in (0, 1)}
+
+
+def test_a_text_in_place_of_a_date_is_no_event(context: Context) -> None:
+    """Compared by expression, as the name asks for, a text is less than any date."""
+    context.db["x"].insert_one({"$at": "soon"})
+    assert newest_before(context.db["x"], Rows(None, "$at", "_id"), None, [FIRST]) == {}
 
 
 def test_what_the_caller_knows_is_added_also_without_rows() -> None:

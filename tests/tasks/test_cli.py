@@ -92,7 +92,7 @@ def test_status_and_explain_say_why(project: Callable[..., Path]) -> None:
     touchstone(config, *BACKFILL)
     state = json.loads(touchstone(config, "status", "--json").stdout)
     assert state["datasets"]["gold.dora_daily"] | {"why": {}} == {
-        "complete": 6, "stale": 0, "missing": 0, "failed": 0, "unproven": 0, "why": {},
+        "complete": 6, "stale": 0, "missing": 0, "failed": 0, "blocked": 0, "unproven": 0, "why": {},
     }  # fmt: skip
     assert state["scopes"] == ["acme/api"]
     told = touchstone(config, "explain", "gold.dora_daily", "2024-01-03").stdout

@@ -175,7 +175,7 @@ def test_a_changed_definition_recomputes_gold_without_fetching(
 
     run_all(context, write(tmp_path / "files", [BASE]), RANGE)
     before, numbers = revisions(context), gold(context)
-    monkeypatch.setattr(metrics, "code", lambda: "another")
+    monkeypatch.setattr(metrics, "code", lambda _: "another")
     assert len(metrics.stale(context, "acme/api", RANGE)) == DAYS
     settle.gold_of(context, "acme/api", RANGE, missing=True)
     assert metrics.stale(context, "acme/api", RANGE) == []
