@@ -38,7 +38,7 @@ def measured() -> tuple[float, float, float]:
     """
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx  # noqa: PLC0415 - seconds
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd  # type: ignore[import-untyped,unused-ignore] # noqa: PLC0415
 
     from quality import suites, validation, wording  # noqa: PLC0415
     from quality.findings import Judges  # noqa: PLC0415
@@ -53,7 +53,7 @@ def measured() -> tuple[float, float, float]:
     gate = Gate(suite, validator, now, "id")
     frame = pd.DataFrame({path: [row[path] for row in chunk] for path in suite.columns(Judges.ROW)})
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
     source = context.data_sources.add_pandas("bench")
     expectations = [_expectation(rule.expectation, wording.put_in(dict(rule.arguments), told)) for rule in rules]
     ours, theirs = [], []

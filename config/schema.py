@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, NotRequired, TypedDict
 
+from bson.dbref import DBRef
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -169,6 +170,8 @@ def _plain(value: Any) -> Any:
         return {"$binary": value.hex()}
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, DBRef):  # what PyMongo makes of any object that has a key "$ref"
+        return dict(value.as_doc())
     message = f"{type(value).__name__} has no canonical form"
     raise TypeError(message)
 

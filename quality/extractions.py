@@ -269,7 +269,9 @@ def line(text: str, most: int = _TEXT_LENGTH) -> str:
     """`text` as one printable line of at most `most` characters, without the credentials of URLs."""
     if len(text) > _LOOKED_AT:
         text = text[:_LOOKED_AT] + "@"  # a URL that is cut in two has its end, and so its credentials, hidden
-    shown = " ".join("".join(letter if letter.isprintable() else " " for letter in redacted(text)).split())
+    shown = " ".join(redacted(text).split())
+    if not shown.isprintable():
+        shown = " ".join("".join(letter if letter.isprintable() else " " for letter in shown).split())
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 

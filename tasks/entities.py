@@ -77,6 +77,7 @@ class _Staged:
         """
         at, since = silver.version(item["updated_on"], ""), self.fetched[item["_id"]]
         return any(row["version"] > at and self.fetched[row["bronze"]] > since for row in good.get(item["id"], ()))
+
     misshapen: list[quarantine.Row] = field(default_factory=list)
 
 
@@ -255,7 +256,10 @@ def _stage(context: Context, dataset: Dataset, scope: str, windows: Sequence[Sta
             wrong = Break(quarantine.SHAPE, error.path, error.value, str(error))
             one.misshapen.append(quarantine.Row(item, [wrong]))
         else:
-            (one.tombstones if item.get("deleted") else one.rows).append(row)
+            if not row.get("deleted"):
+                one.rows.append(row)
+            elif item.get("deleted"):  # else the transform has made it up, and the item is not accounted for
+                one.tombstones.append(row)
     for one in staged.values():
         good = _by_entity(one.rows if one.misshapen else ())
         bad = [wrong for wrong in one.misshapen if not one.is_mended(wrong.item, good)]

@@ -32,6 +32,10 @@ class Window:
     day: date
     seen: Seen
     phase: str
+    again: bool = False
+    """It is asked for, though nothing may have changed."""
+    cause: str = ""
+    """Why it was recorded last."""
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -222,7 +226,7 @@ def _publication(  # noqa: PLR0913, PLR0917 - one call, from one place
             content = schema.digest([[], proof])
             return Publication(content, window.inputs, version, 0, {"proof": proof, **extra}, blocked=held)
     proof = checks.lessened(_proof(foreign.dataset, window), aside, max(report.rows - aside, 0))
-    revision = schema.digest([window.seen.fingerprint, proof, foreign.suite.measures()])
+    revision = schema.digest([window.seen.fingerprint, proof, foreign.suite.measures])
     return Publication(revision, window.inputs, version, window.seen.rows, {"proof": proof, **extra})
 
 
@@ -244,12 +248,21 @@ def _cause(claim: Claim, window: Window, version: str) -> str:
         return Cause.DEFINITION
     if (last["inputs"] or {}).get("rows") != window.seen.fingerprint:
         return Cause.LATE_DATA
-    return Cause.REPLAY if claim.unfinished else Cause.REPAIR
+    if window.again:
+        return Cause.REPLAY
+    return window.cause if claim.unfinished and window.cause else Cause.REPAIR
 
 
 def _gate(context: Context, foreign: Foreign) -> Gate:
     examples = context.settings.quality.examples
-    return Gate(foreign.suite, validation.shared(), context.now, foreign.dataset.key, examples, foreign.has)
+    return Gate(
+        foreign.suite,
+        validation.shared(context.settings.quality.timeout_seconds),
+        context.now,
+        foreign.dataset.key,
+        examples,
+        foreign.has,
+    )
 
 
 def _aside(context: Context, dataset: str, scope: str, days: Sequence[date]) -> Counter[date]:

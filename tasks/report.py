@@ -164,7 +164,7 @@ def summary() -> dict[str, Any]:
     context = Context.open("read")
     datasets: dict[str, dict[str, Any]] = {}
     ours = (one for scope in survey.scopes(context) for one in survey.standings(context, scope))
-    for standings in (ours, survey.watched_standings(context)):
+    for standings in (ours, survey.watched_standings(context, context.settings.datasets)):
         for standing in standings:
             scope = standing.partition.scope
             entry = datasets.setdefault(
@@ -267,7 +267,7 @@ def explain(dataset: str, window: date, scopes: Sequence[str] | None, console: C
     """Tell how the window of each scope stands; False if there is no such window. Raises ConfigError, MongoError."""
     context = Context.open("read")
     found = False
-    foreign = dataset in {one.name for one in settings.load().datasets}
+    foreign = dataset in {one.name for one in context.settings.datasets}
     for scope in scopes or (watched.scopes(context, dataset) if foreign else survey.scopes(context)):
         whole = dataset == DELIVERIES.name
         partition = Partition(dataset, scope, None if whole else window)
@@ -275,7 +275,11 @@ def explain(dataset: str, window: date, scopes: Sequence[str] | None, console: C
         if not document:
             continue
         found = True
-        standings = survey.watched_standings(context) if foreign else survey.standings(context, scope)
+        standings = (
+            survey.watched_standings(context, context.settings.datasets)
+            if foreign
+            else survey.standings(context, scope)
+        )
         standing = next(
             (one for one in standings if one.partition == partition),
             survey.Standing(partition, State.STALE, "", "the configured sources no longer feed it"),

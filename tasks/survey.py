@@ -1,12 +1,13 @@
 """Looking at the ledger from outside: what is complete, stale, missing or failed, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
 from config import schema, settings
 from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES
+from config.settings import Collection
 from quality.findings import Severity
 from tasks import bronze, entities, judged, links, metrics, watched
 from tasks.context import Context
@@ -85,16 +86,18 @@ def standings(context: Context, scope: str) -> Iterator[Standing]:
         )
 
 
-def watched_standings(context: Context) -> Iterator[Standing]:
+def watched_standings(context: Context, datasets: Sequence[Collection]) -> Iterator[Standing]:
     """How every window of the watched collections stands, and what is to be said of each collection as a whole."""
     fields = ("revision", "inputs.phase", "code_version", "proof", "again", "unobserved", "error", "blocked.report")
-    for dataset in settings.load().datasets:
+    for dataset in datasets:
+        known = watched.scopes(context, dataset.name)
         head = watched.head(context, dataset.name)
-        if why := head.get("error") or head.get("note"):
-            state = State.FAILED if "error" in head else State.COMPLETE
-            yield Standing(Partition(dataset.name, watched.HEAD), state, "", why)
+        if "error" in head and not known:  # else its windows say so
+            yield Standing(Partition(dataset.name, watched.HEAD), State.FAILED, "", head["error"])
+        elif head.get("note"):
+            yield Standing(Partition(dataset.name, watched.HEAD), State.COMPLETE, "", head["note"])
         version = judged.code(context, dataset.name)
-        for scope in watched.scopes(context, dataset.name):
+        for scope in known:
             for document in context.ledger.windows(dataset.name, scope, fields):
                 yield _watched(Partition(dataset.name, scope, document["window"].date()), document, version)
 

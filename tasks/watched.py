@@ -26,7 +26,7 @@ WAIT_SECONDS: Final = 1.0
 """Between two looks, where other runs hold the rest of the windows."""
 
 _FIELDS: Final = (
-    "revision", "inputs", "code_version", "owner", "again", "unobserved", "error", "blocked.inputs",
+    "revision", "inputs", "code_version", "owner", "again", "unobserved", "error", "cause", "blocked.inputs",
     "blocked.code_version",
 )  # fmt: skip
 
@@ -121,8 +121,11 @@ def _stale(context: Context, foreign: Foreign, days: Days) -> tuple[Look, dict[s
         of_scope = known.get(scope, {})
         windows = []
         for day in sorted({*schema.each_day(days), *of_scope}):
-            window = judged.Window(day, look.windows.get((scope, day), NOTHING), phase(context, dataset, day))
-            if not _stands(of_scope.get(day), window, version):
+            before = of_scope.get(day, {})
+            seen = look.windows.get((scope, day), NOTHING)
+            again, cause = "again" in before, before.get("cause", "")
+            window = judged.Window(day, seen, phase(context, dataset, day), again, cause)
+            if not _stands(before, window, version):
                 windows.append(window)
         _clear_errors(context, dataset.name, scope, of_scope, {one.day for one in windows})
         if windows:
@@ -146,9 +149,9 @@ def _known(context: Context, dataset: str, days: Days) -> dict[str, dict[date, s
     return known
 
 
-def _stands(before: schema.Document | None, window: judged.Window, version: str) -> bool:
+def _stands(before: schema.Document, window: judged.Window, version: str) -> bool:
     """Whether what was said last was said of these rows, by these rules, and is recorded to its end."""
-    if before is None or before.get("unobserved") or before.get("again") or before.get("owner"):
+    if before.get("unobserved") or before.get("again") or before.get("owner"):
         return False
     last = before.get("blocked", before)
     return (last.get("inputs"), last.get("code_version")) == (window.inputs, version)
@@ -158,7 +161,7 @@ def _note(context: Context, dataset: Collection, look: Look, *, nobody: bool) ->
     """Keep what is to be said of the dataset as a whole."""
     told = []
     if look.no_time:
-        told.append(f"{look.no_time:,} rows have no date in {dataset.time!r}, and belong to no window")
+        told.append(f"rows that have no date in {dataset.time!r}, and so belong to no window: {look.no_time:,}")
     if nobody:
         told.append("it has no row in the days that were asked for, and so no scope and no window")
     _keep(context, dataset.name, {"no_time": look.no_time, "note": "; ".join(told), "error": ""})

@@ -3,6 +3,7 @@
 import gzip
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,10 +21,11 @@ NOW: Final = datetime(2026, 11, 1, 12, tzinfo=UTC)
 REPOSITORIES: Final = ("alphagov__collections", "psf__requests", "spotify__luigi")
 
 
-def make_context(now: datetime = NOW, **pipeline: Any) -> Context:
-    """A worker of its own on the test's database."""
+def make_context(now: datetime = NOW, *, suites: Sequence[settings.Suite] = (), **pipeline: Any) -> Context:
+    """A worker of its own on the test's database; `suites` as a user would declare them."""
     loaded = settings.load()
-    loaded = loaded.model_copy(update={"pipeline": loaded.pipeline.model_copy(update=pipeline)})
+    changed = {"pipeline": loaded.pipeline.model_copy(update=pipeline), "suites": (*loaded.suites, *suites)}
+    loaded = loaded.model_copy(update=changed)
     lease = timedelta(seconds=loaded.pipeline.lease_seconds)
     return Context(
         loaded, mongo.database(loaded), Ledger(mongo.database(loaded), run_id=secrets.token_hex(4), lease=lease), now

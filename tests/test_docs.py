@@ -1,10 +1,13 @@
 """The documentation names what there is: commands, options, exit codes, tasks, fields."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import typer
 
+from config import settings
+from quality import suites
 from tasks import cli, pipeline
 from tasks.transforms.gold import DEFINITIONS, METRICS
 
@@ -48,3 +51,15 @@ def test_every_file_that_the_documents_name_is_there() -> None:
 def test_every_metric_has_a_definition() -> None:
     for metric in METRICS:
         assert any(metric.startswith(name) for name in DEFINITIONS), metric
+
+
+def test_every_configuration_in_the_documents_is_one() -> None:
+    """What is copied out of them must be accepted, and a suite in it must fit the shipped ones."""
+    shown = 0
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S):
+            loaded = settings.Settings(**tomllib.loads(block))
+            for one in loaded.suites:
+                assert suites.suite(one.dataset, loaded).rules, document.name
+            shown += 1
+    assert shown >= 3

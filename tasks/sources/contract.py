@@ -18,8 +18,8 @@ Cursor: TypeAlias = Mapping[str, Any]
 Feed: TypeAlias = tuple[str, str, tuple[str, ...]]
 """Source, origin, streams."""
 
-EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC)
-"""Every window has an end that can be written down, so the last day of year 9999 is none."""
+EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, 23, 59, 59, tzinfo=UTC)
+"""Of every window the day before and the day after can be written down, so the first and the last of all are none."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -114,6 +114,6 @@ class Source(Protocol):
 def instant(epoch_seconds: float) -> datetime:
     """`epoch_seconds` (UTC) as an aware datetime, held within years 1 to 9999: real histories hold absurd dates."""
     try:
-        return min(_EPOCH + timedelta(seconds=epoch_seconds), LATEST)
+        return max(EARLIEST, min(_EPOCH + timedelta(seconds=epoch_seconds), LATEST))
     except OverflowError:
         return LATEST if epoch_seconds > 0 else EARLIEST

@@ -65,6 +65,8 @@ class ReplaySource:
         """Yield the items of the files that are new since `cursor`; of all, once one is gone or has changed."""
         files = self._files()
         states = _states(files)
+        if cursor and "states" not in cursor:
+            cursor = None  # of an older version: read all again
         known = set(cursor["states"]) if cursor else set()
         whole = not cursor or not known <= set(states)
         spans = {} if whole or not cursor else _spans_of(cursor)
@@ -224,7 +226,7 @@ def _time(value: Any) -> datetime:
     if at.tzinfo is None:
         raise _LineError("`updated_on` has no zone; write 2026-01-31T12:00:00Z or with an offset")
     try:
-        return min(at.astimezone(UTC), LATEST)
+        return max(EARLIEST, min(at.astimezone(UTC), LATEST))
     except OverflowError:
         raise _LineError("`updated_on` lies outside of the years 1 to 9999") from None
 

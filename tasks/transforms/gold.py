@@ -182,9 +182,10 @@ def _why() -> Stage:
         metric: failures if metric in _ON_FAILURES else changes if metric in _ON_CHANGES else deployments
         for metric in METRICS
     }
-    for metric in (*_COUNTS, *_RATES):  # a zero needs proof: that none was seen says nothing where not all was seen
+    for metric in METRICS:  # nothing needs proof: that none was seen says nothing where not all was seen
         streams = _STREAMS if metric in _ON_FAILURES else _STREAMS[:2] if metric in _ON_CHANGES else _STREAMS[:1]
-        unproven_zero = {"$and": [{"$eq": [f"${metric}", 0]}, _any_partial(streams)]}
+        nothing = [None, 0] if metric in (*_COUNTS, *_RATES) else [None]
+        unproven_zero = {"$and": [{"$in": [f"${metric}", nothing]}, _any_partial(streams)]}
         zero = {"$cond": [unproven_zero, _first_partial_reason(streams), None]}
         reasons[metric] = {"$ifNull": [reasons[metric], zero]}
     return reasons

@@ -264,7 +264,7 @@ def test_a_receipt_is_small_though_a_source_answers_without_measure() -> None:
 
 HUGE = 10**400
 """More than a float holds."""
-texts = st.text(st.characters(), max_size=400) | st.just("\x00\ud800\u202e\r\n" * 400) | st.just("\U0001f6a7" * 11_000)
+texts = st.text(st.characters(), max_size=400) | st.just("\x00\ud800\u202e\r\n" * 99) | st.just("\U0001f6a7" * 11_000)
 counts = st.sampled_from([-HUGE, -1, 0, 1, 2, 7, HUGE]) | st.integers(-3, 12) | st.integers()
 ids = counts | texts
 numbers = counts | st.floats()
@@ -303,7 +303,7 @@ receipts = st.builds(
 
 
 @given(receipts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_whatever_was_answered_there_is_a_verdict_and_a_small_document(receipt: Receipt) -> None:
     """A source that answers nonsense must not break the run that would report it."""
     verdict = classify(receipt)

@@ -84,7 +84,20 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def server(own: Path) -> Iterator[Path]:
+def alone(own: Path) -> Iterator[Path]:
+    """The folder of a server that is there to be killed: whoever does so leaves it to the next to start another.
+
+    It imports while other tests run.
+    """
+    folder = own / "alone"
+    Validator(folder).warm()
+    yield folder
+    for one in servers(folder):
+        os.kill(one, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def server(own: Path, alone: Path) -> Iterator[Path]:  # noqa: ARG001 - both import at once
     """The folder of a server that stays for all tests that do not end it."""
     folder = own / "server"
     stays = Validator(folder)
@@ -98,15 +111,6 @@ def validator(server: Path) -> Iterator[Validator]:
     made = Validator(server, timeout=20)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def alone(own: Path) -> Iterator[Path]:
-    """The folder of a server that is there to be killed: whoever does so leaves it to the next to start another."""
-    folder = own / "alone"
-    yield folder
-    for one in servers(folder):
-        os.kill(one, signal.SIGKILL)
 
 
 def processes(folder: Path) -> dict[int, int]:

@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ import pytest
 from bson import Decimal128, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
-from pymongo.collection import Collection as MongoCollection
 
 from config import mongo, mongod, schema, settings
 from config.schema import Coll
@@ -200,8 +198,9 @@ def test_a_bad_row_that_moves_to_another_window_stays_set_aside(context: Context
     context, dataset = configured(context)
     orders.insert_many([order(1, amount=-1), order(2)])
     watched.watch(context, dataset, RANGE)
-    orders.update_one({"_id": 2}, {"$set": {"amount": 3}})
-    watched.watch(context, dataset, RANGE)
+    for amount in (3, 4, 5):
+        orders.update_one({"_id": 2}, {"$set": {"amount": amount}})
+        watched.watch(context, dataset, RANGE)
     orders.update_one({"_id": 1}, {"$set": {"at": order(1, 1.5)["at"]}})
     watched.watch(context, dataset, RANGE)
     (one,) = set_aside(context)
@@ -319,13 +318,37 @@ def test_rows_without_a_date_are_counted_and_told(context: Context, orders: Coll
     orders.insert_one({"_id": "none"})
     watched.watch(context, dataset, RANGE)
     assert watched.head(context, "shop.orders")["no_time"] == 8
-    told = "8 rows have no date in 'at', and belong to no window"
+    told = "rows that have no date in 'at', and so belong to no window: 8"
     assert watched.head(context, "shop.orders")["note"] == told
     assert ledger(context)["rows"] == 1
     orders.delete_many({"_id": {"$nin": [1]}})
     watched.watch(context, dataset, RANGE)
     assert watched.head(context, "shop.orders")["no_time"] == 0
     assert "note" not in watched.head(context, "shop.orders")
+
+
+def test_dates_inside_of_lists_are_no_time(context: Context, orders: Coll) -> None:
+    """A query for dates finds them, yet they decide no window."""
+    context, dataset = configured(context, time="log.at")
+    at = order(1)["at"]
+    orders.insert_many([order(1, log={"at": at}), order(2, log=[{"at": at}])])
+    watched.watch(context, dataset, RANGE)
+    assert (ledger(context)["rows"], watched.head(context, "shop.orders")["no_time"]) == (1, 1)
+
+
+def test_an_error_between_publishing_and_observing_is_made_good(
+    context: Context, orders: Coll, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window was given back, and only its mark says that its numbers were never stated."""
+    context, dataset = configured(context)
+    orders.insert_one(order(1))
+    with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
+        broken.setattr(checks, "observe", lambda *_: 1 // 0)
+        watched.watch(context, dataset, RANGE)
+    assert stated(context, "rows") == []
+    watched.watch(context, dataset, RANGE)
+    assert stated(context, "rows") == [(0, 1, "first"), (1, 0, "first"), (2, 0, "first")]
+    assert "unobserved" not in ledger(context)
 
 
 def test_new_and_changed_fields_are_drift(context: Context, orders: Coll) -> None:
@@ -432,7 +455,9 @@ def test_hostile_rows_are_watched_and_set_aside(context: Context, orders: Coll, 
     with_raw = context.db[schema.QUARANTINE].with_options(
         codec_options=bson.CodecOptions(document_class=RawBSONDocument)
     )
-    kept = with_raw.find_one({"_id": one["_id"]})["item"]
+    found = with_raw.find_one({"_id": one["_id"]})
+    assert found is not None
+    kept = found["item"]
     if "document" in kept:
         assert kept["document"].raw == whole.raw
     elif kept["bytes"] <= aside_rows.MOST_BYTES:
@@ -462,9 +487,11 @@ def test_text_that_is_no_utf8_is_kept_byte_for_byte(context: Context, orders: Co
     broken = raw(order(1, amount=-1, name="ab?cd"), b"ab?cd", b"ab\xffcd")
     orders.insert_one(broken)
     watched.watch(context, dataset, RANGE)
-    kept = context.db[schema.QUARANTINE].with_options(
-        codec_options=bson.CodecOptions(document_class=RawBSONDocument)
-    ).find_one()
+    kept = (
+        context.db[schema.QUARANTINE]
+        .with_options(codec_options=bson.CodecOptions(document_class=RawBSONDocument))
+        .find_one()
+    )
     assert kept is not None
     assert kept["item"]["document"].raw == broken.raw
 
@@ -492,10 +519,10 @@ def test_a_collection_on_another_server_is_only_read(context: Context, elsewhere
         client["shop"]["orders"].insert_many([order(1), order(2, amount=-1)])
         before = dump(client, "shop")
         context, dataset = configured(context, uri=elsewhere, database="shop")
-        clients = len(mongo._clients)  # noqa: SLF001 - whether one is made for each look
+        clients = len(mongo._clients)
         watched.watch(context, dataset, RANGE)
         watched.watch(context, dataset, RANGE)
-        assert len(mongo._clients) == clients + 1  # noqa: SLF001
+        assert len(mongo._clients) == clients + 1
         assert dump(client, "shop") == before
         assert context.db.name not in client.list_database_names()
     assert len(set_aside(context)) == 1
@@ -579,7 +606,9 @@ def left(context: Context) -> Any:
     gone = dict.fromkeys(("fence", "run_id", "published_at", "owner", "lease_until", "blocked.at"), 0)
     records = list(context.db[schema.LEDGER].find({}, gone, sort=[("_id", 1)]))
     states = [(one["item"]["key"], one["state"]) for one in context.db[schema.QUARANTINE].find(sort=[("item.key", 1)])]
-    known = {(day, measure): value for measure in ("rows", "quarantine_ratio") for day, value, _ in stated(context, measure)}
+    known = {
+        (day, measure): value for measure in ("rows", "quarantine_ratio") for day, value, _ in stated(context, measure)
+    }
     paths = sorted(one["path"] for one in context.db[schema.DRIFT].find())
     return records, states, known, paths
 
@@ -634,7 +663,7 @@ def test_a_mistake_names_key_and_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, key: str, told: str
 ) -> None:
     keys = {"name": "'shop'", "collection": "'a'", "time": "'at'"}
-    given = "" if text.startswith("[[") else text.split(" ")[0]
+    given = "" if text.startswith("[[") else text.split(" ", maxsplit=1)[0]
     lines = [f"{name} = {value}" for name, value in keys.items() if name != given]
     path = tmp_path / "touchstone.toml"
     path.write_text("\n".join(["[[datasets]]", *lines, text]) + "\n", encoding="utf-8")
@@ -647,3 +676,119 @@ def test_a_mistake_names_key_and_file(
     assert str(path) in message
     assert key in message
     assert told in message
+
+
+def blocks() -> dict[str, str]:
+    """What stands in the document as a file, by its name."""
+    found = re.findall(r"```\w+\n# ([\w.]+)\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert {name for name, _ in found} == {"orders.py", "touchstone.toml", "shop_rules.py"}
+    return dict(found)
+
+
+def sessions() -> list[tuple[str, str]]:
+    """What the document shows of the command line: commands and what they print, in order."""
+    text = "".join(re.findall(r"```console\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL))
+    return [(command, told) for command, told in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE)]
+
+
+def normal(text: str) -> str:
+    """Without times of the clock, names of runs, and the width of columns."""
+    text = re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d(:\d\d)?", "<time>", text)
+    text = re.sub(r"\b20\d{6}T\d{6}Z-[0-9a-f]{6}\b", "<run>", text)
+    return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+
+
+@pytest.fixture
+def shop(context: Context, tmp_path: Path, mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Coll]:
+    """The example of the document: its files in a folder, its orders in a database of their own."""
+    assert context.db.list_collection_names()
+    name = f"shop_{secrets.token_hex(4)}"
+    for file, text in blocks().items():
+        written = text.replace('database = "shop"', f'database = "{name}"')
+        (tmp_path / file).write_text(written, encoding="utf-8")
+    monkeypatch.setenv("TOUCHSTONE_CONFIG", str(tmp_path / "touchstone.toml"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "160")
+    with MongoClient[Any](mongo_uri) as client:
+        made: dict[str, Any] = {}
+        exec(blocks()["orders.py"], made)  # noqa: S102 - our own document
+        client[name]["orders"].insert_many(made["ORDERS"])
+        yield client[name]["orders"]
+        client.drop_database(name)
+
+
+def typed(command: str) -> tuple[int, str]:
+    """The exit code of a command, and all that it printed."""
+    words = [sys.executable, "-m", "tasks.cli", *command.split()[1:]]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_document_tells_what_happens(shop: Coll) -> None:
+    """Its files are used as they stand there, its commands are typed, and what it shows is what is printed."""
+    for command, told in sessions():
+        if command.startswith("touchstone"):
+            _, printed = typed(command)
+            assert normal(printed) == normal(told), command
+        else:
+            assert command == """mongosh shop --quiet --eval 'db.orders.deleteOne({_id: "o7"})'"""
+            shop.delete_one({"_id": "o7"})
+    assert len(sessions()) == 8
+
+
+def test_the_run_fails_while_a_dataset_does_and_others_go_on(shop: Coll, tmp_path: Path) -> None:
+    """Exit code 1 with the reason, from Luigi's tasks too; without any source."""
+    config = tmp_path / "touchstone.toml"
+    gone = '[[datasets]]\nname = "gone"\ncollection = "gone"\ntime = "at"\n'
+    config.write_text(config.read_text(encoding="utf-8") + gone, encoding="utf-8")
+    shop.delete_many({"_id": {"$in": ["o7", "o2"]}})
+    code, printed = typed("touchstone backfill --from 2024-05-01 --to 2024-05-02")
+    assert code == 1
+    assert "failed: Watch(gone, 2024-05-01, 2024-05-02): gone: there is no collection 'gone'" in printed
+    assert "Traceback" not in printed
+    _, printed = typed("touchstone status")
+    assert "gone: 2 x gone: there is no collection 'gone'" in printed
+    assert typed("touchstone check shop.orders")[0] == 0
+    config.write_text(config.read_text(encoding="utf-8").replace(gone, ""), encoding="utf-8")
+    assert typed("touchstone backfill --from 2024-05-01 --to 2024-05-02")[0] == 0
+    _, printed = typed("touchstone explain shop.orders 2024-05-01 --scope EU")
+    assert "shop.orders|EU|2024-05-01: complete" in printed
+    assert "made from rows @" in printed
+
+
+def test_two_runs_at_once_share_the_work(shop: Coll) -> None:
+    """Each window is recorded once, and both runs end well."""
+    shop.delete_one({"_id": "o7"})
+    shop.update_one({"_id": "o8"}, {"$set": {"created_at": datetime(2024, 5, 3, tzinfo=UTC)}})
+    words = [sys.executable, "-m", "tasks.cli", "backfill", "--from", "2024-05-01", "--to", "2024-05-03"]
+    runs = [subprocess.Popen([*words, "--workers", "2"], cwd=ROOT) for _ in range(2)]
+    assert [run.wait(timeout=100) for run in runs] == [0, 0]
+    context = make_context()
+    assert context.db[schema.LEDGER].count_documents({"dataset": "shop.orders", "window": {"$type": "date"}}) == 6
+    assert context.db[schema.LEDGER].count_documents({"owner": {"$exists": True}}) == 0
+
+
+def test_the_survey_names_windows_that_are_not_final(context: Context, orders: Coll) -> None:
+    """`status` must not call a window complete that a later run is to look at again."""
+    context, dataset = configured(context, delay_hours=6)
+    orders.insert_one(order(1))
+    noon = replace(context, now=schema.start_of(FIRST) + timedelta(hours=12))
+    watched.watch(noon, dataset, (FIRST, FIRST + timedelta(days=1)))
+    states = [str(one.state) for one in survey.watched_standings(context, [dataset])]
+    assert states == ["stale"]
+
+
+def test_the_example_names_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what it shows of datasets and suites can be used as it is, once it is no comment."""
+    text = settings.EXAMPLE.read_text(encoding="utf-8")
+    shown = re.sub(r"(?m)^# ", "", text[text.index("# [[datasets]]") :])
+    path = tmp_path / "touchstone.toml"
+    path.write_text(shown, encoding="utf-8")
+    monkeypatch.setenv("TOUCHSTONE_CONFIG", str(path))
+    settings.load.cache_clear()
+    loaded = settings.load()
+    settings.load.cache_clear()
+    assert (loaded.datasets[0].name, loaded.suites[0].rules[0].name) == ("shop.orders", "subject")
+    for model in (settings.Quality, settings.Collection, settings.Suite, settings.Rule):
+        for key in model.model_fields:
+            assert f"{key} =" in text, f"{model.__name__}.{key} is not in the example"
