@@ -49,6 +49,8 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
     try:
         previous = context.ledger.find(partition)
         cursor = previous.get("cursor")
+        if cursor is None:
+            checks.warm(context)  # all will be new
         seen = Seen(context.checks, after_interruption=previous.get("under_way", False))
         context.ledger.note(claim, {"under_way": True})
         try:

@@ -18,6 +18,8 @@ from quality.findings import Outcome, Severity
 from quality.suites import Suite
 from tasks import links
 from tasks.context import Context
+from tasks.ledger import Partition
+from tasks.watched import HEAD
 
 STYLES: Final = {
     Outcome.PASSED: "green", Outcome.EMPTY: "dim", Outcome.NOTED: "cyan", Outcome.WARNED: "yellow",
@@ -112,6 +114,8 @@ def check(dataset: str, scopes: Sequence[str] | None, day: date | None, console:
         when = f" on {day}" if day else ""
         console.print(f"{dataset} has no window{when}: run `touchstone backfill` for it.", markup=False)
         return True
+    if note := context.ledger.find(Partition(dataset, HEAD)).get("note"):
+        console.print(Text(note, "yellow"), soft_wrap=True)
     if day is None:
         _print_overview(dataset, suite, found, console)
     else:

@@ -37,10 +37,11 @@ class Outcome:
 
 
 def first_day() -> date | None:
-    """The first day that was ever published."""
+    """The first day that was ever published, of the metrics or of a watched collection."""
     loaded = settings.load()
+    names = [DORA_DAILY.name, *(dataset.name for dataset in loaded.datasets)]
     document = mongo.database(loaded)[schema.LEDGER].find_one(
-        {"dataset": DORA_DAILY.name, "window": {"$type": "date"}}, sort=[("window", 1)]
+        {"dataset": {"$in": names}, "window": {"$type": "date"}}, sort=[("window", 1)]
     )
     return document["window"].date() if document else None
 
