@@ -906,6 +906,31 @@ def test_a_fault_is_caught_harms_no_number_and_can_be_mended(
     assert later.db[schema.LEDGER].count_documents({"blocked": {"$exists": True}}) == 0
 
 
+def test_what_was_lost_on_the_way_is_asked_for_again(
+    clean: Clean, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the source has nothing new: a cursor that had moved would have lost it for ever."""
+    stage = Stage(emptied(), tmp_path, monkeypatch, ITEMS)
+    run_all(stage.context, lost_write(stage), RANGE)
+    monkeypatch.undo()
+    run_all(make_context(), stage.files(), RANGE)
+    assert state(stage.context) == clean.state
+
+
+@pytest.mark.parametrize("name", ["target null", "change in milliseconds"])
+def test_a_row_that_its_source_mends_needs_no_person(
+    clean: Clean, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A good version that comes later, of the same time, stands for the bad one, which is released."""
+    stage = Stage(emptied(), tmp_path, monkeypatch, ITEMS)
+    (fault,) = [fault for fault in FAULTS if fault.name == name]
+    run_all(stage.context, fault.inject(stage), RANGE)
+    assert stage.context.db[schema.QUARANTINE].count_documents({"state": "open"}) == 1
+    run_all(make_context(NOW + timedelta(hours=1)), stage.file(HISTORY), RANGE)
+    assert stage.context.db[schema.QUARANTINE].count_documents({"state": "released"}) == 1
+    assert state(stage.context) == clean.state
+
+
 # --- Rules of users that cannot be carried out ------------------------------------------------------------------------
 
 BETWEEN: Final = "expect_column_values_to_be_between"
