@@ -27,6 +27,7 @@ OBSERVATIONS: Final = "observations"
 MANIFESTS: Final = "manifests"
 SCHEMA_FIELDS: Final = "schema_fields"
 DRIFT: Final = "drift"
+WITHDRAWN: Final = "withdrawn"
 RUNS: Final = "runs"
 META: Final = "meta"
 DELIVERY_ROWS: Final = "silver.deliveries.revisions"
@@ -82,6 +83,7 @@ _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
         IndexModel([("dataset", ASCENDING), ("origin", ASCENDING), ("window", ASCENDING)]),
         IndexModel([("state", ASCENDING), ("set_aside_at", DESCENDING)]),
     ),
+    WITHDRAWN: (IndexModel([("dataset", ASCENDING), ("origin", ASCENDING), ("window", ASCENDING)]),),
     SCHEMA_FIELDS: (IndexModel([("dataset", ASCENDING)]),),
     DRIFT: (IndexModel([("seen_at", DESCENDING)]), IndexModel([("run_id", ASCENDING)])),
     OBSERVATIONS: (

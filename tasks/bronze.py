@@ -18,11 +18,12 @@ from config import catalog, schema
 from quality import quarantine
 from quality.quarantine import State
 from quality.shapes import safe
-from tasks import checks, windows
+from tasks import checks, windows, withdrawn
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, insert_new
 from tasks.sources.contract import Feed, Item, Rejected, Source, SourceError, Swept
 from tasks.windows import SWEEP, Days, Missing, Seen, Stream
+from tasks.withdrawn import Handed
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
         cursor = previous.get("cursor")
         if cursor is None:
             checks.warm(context)  # all will be new
-        seen = Seen(context.checks, after_interruption=previous.get("under_way", False))
+        handed = Handed(partition.scope)
+        seen = Seen(context.checks, handed, after_interruption=previous.get("under_way", False))
         context.ledger.note(claim, {"under_way": True})
         try:
             swept = _take(context, claim, source.sweep(unit, cursor, now), seen)
@@ -140,6 +142,10 @@ def _take(context: Context, claim: Claim, parts: Iterable[Item | Rejected | Swep
         # what was set aside by an earlier sweep and was not met again is no longer a problem
         where = {"sweep": claim.partition.scope}
         quarantine.release(context.db, where, below=claim.fence, run_id=context.ledger.run_id, now=context.now)
+    if swept.replaces:
+        for dataset, origin, day, more in withdrawn.settle(context, claim, seen.handed):
+            _, source, stream = dataset.split(".", 2)
+            seen.touched[source, origin, stream][day] += more
     return swept
 
 
@@ -155,13 +161,14 @@ def _store(context: Context, batch: Iterable[Item], seen: Seen) -> None:
         context.bronze_collection(dataset)
         collection = context.db[dataset]
         counted: Counter[tuple[Stream, date]] = Counter()
-        there = {row["_id"] for row in collection.find({"_id": {"$in": list(items)}}, {"_id": 1})}
+        there = _there(collection, dataset, items, seen)
         fresh = []
         for key, item in items.items():
             stream, day = (item.source, item.origin, item.stream), item.updated_on.date()
+            seen.handed.take(key)
             if key not in there:
                 try:
-                    fresh.append(_document(item, key, context.now))
+                    fresh.append(_document(item, key, context.now, seen.handed.unit))
                 except (BSONError, OverflowError, ValueError, TypeError, RecursionError) as error:
                     seen.rejected.append(_unfit(item, error))
                     continue
@@ -178,6 +185,31 @@ def _store(context: Context, batch: Iterable[Item], seen: Seen) -> None:
             seen.merge(context)
 
 
+def _there(collection: schema.Coll, dataset: str, items: Mapping[str, Item], seen: Seen) -> set[str]:
+    """Which of `items` are there; takes note of the entities that have other versions."""
+    named = [item for item in items.values() if _is_storable(item.origin) and _is_storable(item.id)]
+    where = {
+        "origin": {"$in": sorted({item.origin for item in named})},
+        "id": {"$in": sorted({item.id for item in named})},
+    }
+    there = set()
+    for row in collection.find(where, {"origin": 1, "id": 1}):
+        if row["_id"] in items:
+            there.add(row["_id"])
+        else:
+            seen.handed.several[dataset].add((row["origin"], row["id"]))
+    return there
+
+
+def _is_storable(text: str) -> bool:
+    """Whether MongoDB can hold it: what it cannot is not there either."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _unfit(item: Item, error: Exception) -> Rejected:
     """An item that MongoDB cannot hold, as it came, or as text where the source does not have that."""
     reason = f"MongoDB cannot hold it: {type(error).__name__}: {str(error)[:200]}"
@@ -189,7 +221,7 @@ def _key(item: Item) -> str:
     return schema.digest([item.source, item.stream, item.origin, item.id, item.updated_on, item.deleted, item.payload])
 
 
-def _document(item: Item, key: str, now: datetime) -> RawBSONDocument:
+def _document(item: Item, key: str, now: datetime, unit: str) -> RawBSONDocument:
     document = {
         "_id": key,
         "source": item.source,
@@ -201,6 +233,7 @@ def _document(item: Item, key: str, now: datetime) -> RawBSONDocument:
         **({"deleted": True} if item.deleted else {}),
         "payload": item.payload,
         "fetched_at": now,
+        "unit": unit,
     }
     encoded = bson.encode(document)
     if len(encoded) > ITEM_LIMIT:

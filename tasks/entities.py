@@ -21,7 +21,7 @@ from quality import quarantine
 from quality.gate import Assessment, Break, Measures, Part, Row
 from quality.observations import Cause
 from quality.tally import tally
-from tasks import checks
+from tasks import checks, withdrawn
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, insert_new, is_blocked_on
 from tasks.transforms import code_version, silver
@@ -177,6 +177,7 @@ def _fold(context: Context, dataset: Dataset, scope: str, windows: Mapping[Claim
         publications.append((claim, publication))
         if publication.blocked is None:
             kept += [*found.kept, *one.tombstones]
+    _withdraw(context, dataset, scope, [one.window.day for one in staged])
     for at in range(0, len(kept), BATCH):
         _apply(context, dataset, kept[at : at + BATCH])
         context.ledger.renew(claims)
@@ -275,6 +276,34 @@ def _by_entity(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return found
 
 
+def _withdraw(context: Context, dataset: Dataset, scope: str, days: Sequence[date]) -> None:
+    """Take out rows that were made of versions which their source has withdrawn; the newest that is left follows."""
+    windows = {"$in": [schema.start_of(day) for day in days]}
+    for upstream in dataset.upstream:
+        gone = withdrawn.ids(context, upstream, scope, windows)
+        if not gone:
+            continue
+        collection = context.db[dataset.name]
+        made = {"scope": scope, "day": windows, "bronze": {"$in": sorted(gone)}}
+        ids = [row["id"] for row in collection.find(made, {"id": 1})]
+        collection.delete_many(made)
+        versions = context.db[upstream].find({"origin": scope, "id": {"$in": ids}}, {"window": 1})
+        others = sorted({one["window"].date() for one in versions} - set(days))
+        rows = [
+            row
+            for item, is_out in _items(context, dataset, scope, others)
+            if item["id"] in set(ids) and not is_out and (row := _row(dataset, item))
+        ]
+        _apply(context, dataset, rows)
+
+
+def _row(dataset: Dataset, item: schema.Document) -> schema.Document | None:
+    try:
+        return silver.row(dataset.name, item)
+    except silver.RowError:
+        return None  # it is in the quarantine since its own window was folded
+
+
 def _items(
     context: Context, dataset: Dataset, scope: str, days: Sequence[date]
 ) -> Iterator[tuple[schema.Document, bool]]:
@@ -288,8 +317,10 @@ def _items(
         either = [{"dataset": upstream, **quarantine.OUT}, no_data]
         aside = context.db[schema.QUARANTINE].find({**where, "$or": either}, {"item._id": 1})
         out = {one["item"]["_id"] for one in aside}
+        gone = withdrawn.ids(context, upstream, scope, where["window"])
         for item in context.db[upstream].find(where, batch_size=BATCH):
-            yield item, item["_id"] in out
+            if item["_id"] not in gone:
+                yield item, item["_id"] in out
 
 
 def _items_by_id(context: Context, dataset: Dataset, ids: Sequence[str]) -> Iterator[schema.Document]:

@@ -18,10 +18,11 @@ from quality.gate import Assessment, Measures, Part
 from quality.observations import Cause
 from quality.receipts import Proof, Receipt, Verdict, classify, worst
 from quality.shapes import Shapes
-from tasks import checks
+from tasks import checks, withdrawn
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication
 from tasks.sources.contract import Coverage, Item, Rejected
+from tasks.withdrawn import Handed
 
 Days = tuple[date, date]
 Stream = tuple[str, str, str]
@@ -52,6 +53,7 @@ class Seen:
     """What one sweep has seen so far."""
 
     checks: bool
+    handed: Handed
     touched: dict[Stream, Counter[date]] = field(default_factory=lambda: defaultdict(Counter))
     """How many items were new, by window."""
     rejected: list[Rejected] = field(default_factory=list)
@@ -390,7 +392,8 @@ def _contents(context: Context, dataset: str, origin: str, days: set[date]) -> I
     rows = context.db[dataset].find(
         {"origin": origin, "window": window}, {"window": 1}, sort=[("window", 1)], batch_size=10_000
     )
+    out = withdrawn.ids(context, dataset, origin, window)
     for start, group in groupby(rows, key=itemgetter("window")):
         if start.date() in days:
-            ids = sorted(row["_id"] for row in group)
+            ids = sorted(row["_id"] for row in group if row["_id"] not in out)
             yield start.date(), (schema.digest(ids), len(ids))

@@ -91,6 +91,8 @@ class Swept:
     """Nothing new since the cursor that was given; no items were yielded."""
     whole: bool = False
     """Everything was yielded again, also what was there at the time of the cursor."""
+    replaces: bool = False
+    """And it is all that is said of these entities: what was said of them before, and was not now, is withdrawn."""
 
 
 class Source(Protocol):

@@ -85,7 +85,9 @@ class ReplaySource:
                 span.end = written
         if _states(files) != states:
             raise SourceError(f"{self.name}/{unit}: a file changed while it was read; the next run reads it again")
-        yield Swept({"states": states, "spans": _spans_document(spans)}, _coverages(spans, now), whole=whole)
+        yield Swept(
+            {"states": states, "spans": _spans_document(spans)}, _coverages(spans, now), whole=whole, replaces=whole
+        )
 
     def _files(self) -> list[Path]:
         files: set[Path] = set()
