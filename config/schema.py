@@ -129,7 +129,16 @@ def ensure(db: Db) -> None:
             db[name].create_indexes(list(indexes))
     if not _create(db, catalog.DORA_DAILY.name, viewOn=LEDGER, pipeline=GOLD_VIEW):
         db.command("collMod", catalog.DORA_DAILY.name, viewOn=LEDGER, pipeline=GOLD_VIEW)
+    _migrate(db)
     db[META].update_one({"_id": "schema"}, {"$set": {"version": version}}, upsert=True)
+
+
+def _migrate(db: Db) -> None:
+    """What was set aside before records had a state is open: it must go on to count against its window."""
+    rule = {"$cond": [{"$gt": ["$dataset", None]}, "shape", "readable"]}
+    fields = {"state": "open", "trace": [], "rule": {"$ifNull": ["$rule", rule]}, "fence": {"$ifNull": ["$fence", 0]},
+              "window": {"$ifNull": ["$window", "$item.window"]}}  # fmt: skip
+    db[QUARANTINE].update_many({"state": {"$exists": False}}, [{"$set": fields}])
 
 
 def ensure_bronze(db: Db, dataset: str) -> None:

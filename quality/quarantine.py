@@ -4,6 +4,7 @@ A record is written under the fence of the worker that judged it, so that one th
 its successor has released. Nothing is deleted while it is open; what is released or discarded keeps its trace.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,6 +81,7 @@ def put(  # noqa: PLR0913 - who, what, when
             "reason": first.reason,
             "also": [{"rule": one.rule, "path": one.path, "reason": one.reason} for one in also],
             "item": row.item,
+            "content": hashlib.sha256(bson.encode(row.item)).hexdigest()[:32],
             "fence": fence,
             "run_id": run_id,
         }
@@ -192,8 +194,11 @@ def _operations(name: str, document: Mapping[str, Any], now: datetime) -> list[U
     fresh = {"state": State.OPEN, "set_aside_at": now, "trace": []}
     again: dict[str, Any] = {"$set": {"state": State.OPEN}, "$unset": {"closed_at": ""}}
     again["$push"] = {"trace": {"at": now, "what": "set aside again", "run_id": document.get("run_id", "")}}
+    # what was discarded is what it was then; something else under the same name is to be judged anew
+    other = {"state": State.DISCARDED, "content": {"$exists": True, "$ne": document.get("content")}}
     return [
         UpdateOne(ours | {"state": State.RELEASED}, again),
+        *([UpdateOne(ours | other, again)] if "content" in document else []),
         UpdateOne(ours, {"$set": document, "$setOnInsert": fresh}, upsert=True),
     ]
 

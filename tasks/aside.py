@@ -69,18 +69,22 @@ def replay(documents: Sequence[Mapping[str, Any]], context: Context) -> int:
 def discard(documents: Sequence[Mapping[str, Any]], reason: str, context: Context) -> int:
     """Say that these are no data: they no longer count against their windows; returns how many were open."""
     discarded = quarantine.discard(context.db, [one["_id"] for one in documents], reason, context.now)
-    _make_again(context, [one for one in documents if one["state"] == State.OPEN])
+    # also of those that an earlier attempt has discarded, and was then cut short
+    _make_again(context, [one for one in documents if one["state"] in (State.OPEN, State.DISCARDED)])
     return discarded
 
 
 def _make_again(context: Context, documents: Sequence[Mapping[str, Any]]) -> None:
     """Have the windows of `documents` made again, and what could not be read, read again."""
     ledger = context.db[schema.LEDGER]
+    # whoever is at it has not heard of this: a new fence makes them begin again
+    fenced: dict[str, Any] = {"$inc": {"fence": 1}}
+    free = {"owner": "", "lease_until": ""}
     for one in documents:
-        again = {"$set": {"again": str(Cause.REPLAY)}}
+        again = {"$set": {"again": str(Cause.REPLAY)}, "$unset": free, **fenced}
         if sweep := one.get("sweep"):
             # without its cursor the source hands over everything; as interrupted, all windows are looked at
-            update = {"$set": {"under_way": True}, "$unset": {"cursor": ""}}
+            update = {"$set": {"under_way": True}, "$unset": {"cursor": "", **free}, **fenced}
             ledger.update_one({"dataset": SWEEP, "scope": sweep}, update)
             if one["origin"] and one["stream"] and one["updated_on"]:
                 window = schema.start_of(one["updated_on"].date())
@@ -89,7 +93,8 @@ def _make_again(context: Context, documents: Sequence[Mapping[str, Any]]) -> Non
             continue
         ledger.update_one({"dataset": one["dataset"], "scope": one["origin"], "window": one["window"]}, again)
         if one["dataset"].startswith("bronze."):
-            ledger.update_many({"dataset": SWEEP, "feeds.origin": one["origin"]}, {"$set": {"under_way": True}})
+            looked_at = {"$set": {"under_way": True}, "$unset": free, **fenced}
+            ledger.update_many({"dataset": SWEEP, "feeds.origin": one["origin"]}, looked_at)
 
 
 def print_list(documents: Sequence[Mapping[str, Any]], total: int, console: Console) -> None:

@@ -87,6 +87,8 @@ def cause_of(made: Mapping[str, Any] | None, code_version: str, upstream: str) -
         return Cause.FIRST
     if made.get("again"):
         return Cause.REPLAY
+    if "cause" not in made:  # it was made before anything was observed
+        return Cause.FIRST
     return Cause.DEFINITION if made.get("code_version") != code_version else upstream
 
 
@@ -120,7 +122,9 @@ def publish(  # noqa: PLR0913, PLR0917 - what is published, and what of it
         ],
         possible,
     )
-    context.ledger.finish(list(ours))
+    held = [claim for claim, publication in publications if claim in ours and publication.blocked is not None]
+    context.ledger.release(held)  # what was published of them before may be yet to be observed
+    context.ledger.finish(list(ours - set(held)))
     return lost
 
 

@@ -21,7 +21,7 @@ from quality import quarantine
 from quality.gate import Assessment, Break, Measures, Part, Row
 from quality.observations import Cause
 from quality.tally import tally
-from tasks import checks, withdrawn
+from tasks import checks, corrections, withdrawn
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, insert_new, is_blocked_on
 from tasks.transforms import code_version, silver
@@ -86,7 +86,7 @@ def stale(context: Context, dataset: Dataset, scope: str, days: tuple[date, date
     fields = ("dataset", "revision", "proof", "rows", "cause", "blocked.first")
     feeds = [context.ledger.windows(upstream, scope, fields, days) for upstream in dataset.upstream]
     ours = (
-        "dataset", "revision", "inputs", "code_version", "owner", "again", "unobserved", "blocked.inputs",
+        "dataset", "revision", "inputs", "code_version", "owner", "again", "unobserved", "cause", "blocked.inputs",
         "blocked.code_version",
     )  # fmt: skip
     made = context.ledger.windows(dataset.name, scope, ours, days)
@@ -124,7 +124,7 @@ def _why(row: schema.Document | None, inputs: dict[str, str], version: str) -> s
         return "its Bronze has changed"
     elif row["code_version"] != version:
         return "the transform or its rules have changed"
-    if row.get("unobserved"):
+    if row.get("unobserved") and "blocked" not in row:
         return "its observations are not recorded yet"
     return "being worked on" if row.get("owner") else None
 
@@ -177,10 +177,12 @@ def _fold(context: Context, dataset: Dataset, scope: str, windows: Mapping[Claim
         publications.append((claim, publication))
         if publication.blocked is None:
             kept += [*found.kept, *one.tombstones]
-    _withdraw(context, dataset, scope, [one.window.day for one in staged])
     for at in range(0, len(kept), BATCH):
         _apply(context, dataset, kept[at : at + BATCH])
         context.ledger.renew(claims)
+    held = {claim.partition.day for claim, one in publications if one.blocked and claim.partition.day}
+    days = {one.window.day for one in staged}
+    corrections.correct(context, dataset, scope, days - held, held)
     measured = {one.window.day: found.measures for one, found in zip(staged, assessments, strict=True)}
     return checks.publish(context, dataset.name, scope, publications, measured)
 
@@ -274,34 +276,6 @@ def _by_entity(rows: Sequence[Row]) -> dict[str, list[Row]]:
     for row in rows:
         found[row["id"]].append(row)
     return found
-
-
-def _withdraw(context: Context, dataset: Dataset, scope: str, days: Sequence[date]) -> None:
-    """Take out rows that were made of versions which their source has withdrawn; the newest that is left follows."""
-    windows = {"$in": [schema.start_of(day) for day in days]}
-    for upstream in dataset.upstream:
-        gone = withdrawn.ids(context, upstream, scope, windows)
-        if not gone:
-            continue
-        collection = context.db[dataset.name]
-        made = {"scope": scope, "day": windows, "bronze": {"$in": sorted(gone)}}
-        ids = [row["id"] for row in collection.find(made, {"id": 1})]
-        collection.delete_many(made)
-        versions = context.db[upstream].find({"origin": scope, "id": {"$in": ids}}, {"window": 1})
-        others = sorted({one["window"].date() for one in versions} - set(days))
-        rows = [
-            row
-            for item, is_out in _items(context, dataset, scope, others)
-            if item["id"] in set(ids) and not is_out and (row := _row(dataset, item))
-        ]
-        _apply(context, dataset, rows)
-
-
-def _row(dataset: Dataset, item: schema.Document) -> schema.Document | None:
-    try:
-        return silver.row(dataset.name, item)
-    except silver.RowError:
-        return None  # it is in the quarantine since its own window was folded
 
 
 def _items(

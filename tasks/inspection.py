@@ -110,6 +110,10 @@ def check(dataset: str, scopes: Sequence[str] | None, day: date | None, console:
         raise ConfigError(f"no dataset {dataset!r}; there are: {', '.join(known) or 'none yet, try touchstone run'}")
     suite = context.suite(dataset)
     found = list(results(context, dataset, scopes, day))
+    for scope in scopes or ():
+        if not context.db[schema.LEDGER].find_one({"dataset": dataset, "scope": scope}):
+            there = sorted(context.db[schema.LEDGER].distinct("scope", {"dataset": dataset}) or ["none yet"])
+            raise ConfigError(f"{dataset} has no scope {scope!r}; there are: {', '.join(there[:20])}")
     if not found:
         when = f" on {day}" if day else ""
         console.print(f"{dataset} has no window{when}: run `touchstone backfill` for it.", markup=False)

@@ -21,7 +21,8 @@ from tasks.transforms.gold import Spine
 MISSING: Final = "missing"
 WORKED_ON: Final = "being worked on"
 FIELDS: Final = (
-    "inputs", "code_version", "owner", "revision", "unobserved", "again", "blocked.inputs", "blocked.code_version",
+    "inputs", "code_version", "owner", "revision", "unobserved", "again", "cause", "blocked.inputs",
+    "blocked.code_version",
 )  # fmt: skip
 UNOBSERVED: Final = "its observations are not recorded yet"
 
@@ -71,7 +72,7 @@ def _why(document: schema.Document | None, linked: links.Day, version: str) -> s
         return "its deliveries have changed"
     elif document["code_version"] != version:
         return "the definitions have changed"
-    if document.get("unobserved"):
+    if document.get("unobserved") and "blocked" not in document:
         return UNOBSERVED
     return WORKED_ON if document.get("owner") else None
 

@@ -45,6 +45,7 @@ FIRST_POSSIBLE: Final = date(1980, 1, 1)
 
 FIELDS: Final = (
     "revision", "content", "rows", "proof", "receipt.sweep", "code_version", "unobserved", "again", "blocked", "report",
+    "cause",
 )  # fmt: skip
 
 
@@ -153,7 +154,8 @@ def record(context: Context, claim: Claim, sight: Sight) -> bool:
                 if _is_to_be_told(window.before, publications.get(window.day))
             ]
             checks.observe(context, sight.dataset, sight.origin, news)
-            context.ledger.observed(claim, sight.dataset, sight.origin, list(publications))
+            told = [day for day, one in publications.items() if one.blocked is None]
+            context.ledger.observed(claim, sight.dataset, sight.origin, told)
         else:
             context.ledger.renew([claim])
         context.progress(len(piece))
@@ -212,7 +214,7 @@ def _windows(context: Context, claim: Claim, sight: Sight) -> list[_Window]:
 def _stands(before: schema.Document, content: str, version: str) -> bool:
     """Whether what was said of the window last was said of this content, by this code."""
     last = before.get("blocked", before)
-    finished = not before.get("unobserved") and not before.get("again")
+    finished = not before.get("again") and ("blocked" in before or not before.get("unobserved"))
     return finished and last.get("content") == content and last.get("code_version") == version
 
 
@@ -302,6 +304,8 @@ def _cause(before: schema.Document, window: _Window, version: str) -> str:
         return Cause.FIRST
     if before.get("again"):
         return Cause.REPLAY
+    if "cause" not in before:  # it was recorded before anything was observed
+        return Cause.FIRST
     if before["proof"]["state"] in (Proof.UNPROVEN, Proof.FAILED):
         return Cause.REPAIR
     if window.content != before.get("content"):
@@ -313,11 +317,10 @@ def _set_aside(
     context: Context, claim: Claim, sight: Sight, windows: Sequence[_Window], assessments: Sequence[Assessment]
 ) -> Counter[date]:
     """Quarantine what breaks a rule, release what no longer does; how many items are set aside, by window."""
-    if not context.suite(sight.dataset).judging(Judges.ROW) or not context.checks:
-        return Counter()
     now, run_id = context.now, context.ledger.run_id
     wrong = [quarantine.Row(row, breaks) for found in assessments for row, breaks in found.broken]
-    quarantine.put(context.db, sight.dataset, wrong, fence=claim.fence, run_id=run_id, now=now)
+    if wrong:
+        quarantine.put(context.db, sight.dataset, wrong, fence=claim.fence, run_id=run_id, now=now)
     starts = {"$in": [schema.start_of(window.day) for window in windows]}
     where = {"dataset": sight.dataset, "origin": sight.origin, "window": starts}
     quarantine.release(context.db, where, below=claim.fence, run_id=run_id, now=now)
@@ -327,9 +330,10 @@ def _set_aside(
 
 def _items(context: Context, sight: Sight, days: Sequence[date]) -> dict[date, list[schema.Document]]:
     where = {"origin": sight.origin, "window": {"$in": [schema.start_of(day) for day in days]}}
+    out = withdrawn.ids(context, sight.dataset, sight.origin, where["window"])
     items: dict[date, list[schema.Document]] = defaultdict(list)
     for item in context.db[sight.dataset].find(where, {"fetched_at": 0}):
-        if not item.get("deleted"):
+        if not item.get("deleted") and item["_id"] not in out:
             items[item["window"].date()].append(item)
     return items
 

@@ -67,6 +67,7 @@ def _settle(
     notes = context.db[schema.WITHDRAWN]
     where = {"origin": {"$in": sorted({origin for origin, _ in entities})}, "id": {"$in": [id_ for _, id_ in entities]}}
     asked = set(entities)
+    sole = _sole_feeders(context, {origin for origin, _ in entities})
     found = list(context.db[dataset].find(where, {"origin": 1, "id": 1, "window": 1, "unit": 1}))
     noted = {one["_id"] for one in notes.find({"_id": {"$in": [one["_id"] for one in found]}}, {"_id": 1})}
     by_entity: dict[Entity, list[schema.Document]] = defaultdict(list)
@@ -84,7 +85,7 @@ def _settle(
             if said and one["_id"] in noted:
                 back.append(one["_id"])
                 changes.append((dataset, one["origin"], one["window"].date(), 1))
-            elif not said and one["_id"] not in noted and one.get("unit") == handed.unit:
+            elif not said and one["_id"] not in noted and one.get("unit", sole.get(one["origin"])) == handed.unit:
                 note = {"dataset": dataset, "origin": one["origin"], "window": one["window"], "at": context.now,
                         "fence": claim.fence, "run_id": context.ledger.run_id}  # fmt: skip
                 writes.append(UpdateOne({"_id": one["_id"]}, {"$set": note}, upsert=True))
@@ -94,6 +95,15 @@ def _settle(
     if back:
         notes.delete_many({"_id": {"$in": back}})
     return changes
+
+
+def _sole_feeders(context: Context, origins: Iterable[str]) -> dict[str, str]:
+    """Of each origin that one unit alone feeds, that unit: it has brought what does not say who did."""
+    feeders = defaultdict(set)
+    for sweep in context.db[schema.LEDGER].find({"dataset": "sweep"}, {"scope": 1, "feeds.origin": 1}):
+        for feed in sweep.get("feeds", ()):
+            feeders[feed["origin"]].add(sweep["scope"])
+    return {origin: next(iter(feeders[origin])) for origin in origins if len(feeders[origin]) == 1}
 
 
 def ids(context: Context, dataset: str, origin: str, window: Any) -> set[str]:
