@@ -26,7 +26,8 @@ import bson
 from quality.findings import Rule
 from quality.wire import address, answer, decode, receive, send
 
-LINGER: Final = 2.0  # seconds without a client; two commands in a row find it warm
+LINGER: Final = float(os.environ.get("TOUCHSTONE_VALIDATOR_LINGER", "2"))
+"""Seconds without a client. More where many commands follow each other: each that judges pays for a start otherwise."""
 PATIENCE: Final = 60.0  # seconds for the first client, which may still be importing
 _GRACE: Final = 0.5  # seconds that a child has to notice that its client is gone
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h

@@ -57,7 +57,7 @@ def test_every_configuration_in_the_documents_is_one() -> None:
     """What is copied out of them must be accepted, and a suite in it must fit the shipped ones."""
     shown = 0
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S):
+        for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
             loaded = settings.Settings(**tomllib.loads(block))
             for one in loaded.suites:
                 assert suites.suite(one.dataset, loaded).rules, document.name

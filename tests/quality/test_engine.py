@@ -316,7 +316,7 @@ def test_any_json_and_any_name_can_be_judged() -> None:
         (rule(BETWEEN, column="a", min_value=0, max_value=1), "between 0 and 1", "1 of 2 rows"),
         (rule(BETWEEN, column="a", min_value=0, strict_min=True), "more than 0", "0 of 2 rows"),
         (rule(BETWEEN, column="a", max_value={"$PARAMETER": "now"}), "at most 7", "0 of 2 rows"),
-        (rule(MATCH, column="c", regex="^[0-9a-f]{40}$"), "match ^[0-9a-f]{40}$", "2 of 2 rows"),
+        (rule(MATCH, column="c", regex="^[0-9a-f]{40}$"), "text like ^[0-9a-f]{40}$", "2 of 2 rows"),
         (rule(IN_SET, column="c", value_set=["x", "y"], mostly=0.5), "one of 'x', 'y', for 0.5 of all", "0 of 2 rows"),
         (rule(BETWEEN, Judges.PARTITION, column="a", max_value=1), "at most 1", "1 of 2 partitions"),
         (rule("expect_column_mean_to_be_between", Judges.BATCH, column="a", min_value=5), "mean at least 5", "1.5"),

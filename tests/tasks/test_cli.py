@@ -39,7 +39,7 @@ def project(tmp_path: Path, database: str) -> Callable[..., Path]:  # noqa: ARG0
 
 
 def touchstone(config: Path, *arguments: str, command: Sequence[str] = COMMAND) -> "subprocess.CompletedProcess[str]":
-    environment = os.environ | {"TOUCHSTONE_CONFIG": str(config), "COLUMNS": "200"}
+    environment = os.environ | {"TOUCHSTONE_CONFIG": str(config), "COLUMNS": "200", "TOUCHSTONE_VALIDATOR_LINGER": "20"}
     return subprocess.run(
         [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

@@ -30,7 +30,8 @@ def project(tmp_path: Path, database: str) -> Callable[..., Any]:  # noqa: ARG00
             (tmp_path / "events.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return subprocess.run(
             [sys.executable, "-m", "tasks.cli", "--config", str(config), *arguments],
-            capture_output=True, text=True, timeout=120, check=False, env=os.environ | {"COLUMNS": "200"},
+            capture_output=True, text=True, timeout=120, check=False,
+            env=os.environ | {"COLUMNS": "200", "TOUCHSTONE_VALIDATOR_LINGER": "20"},
         )  # fmt: skip
 
     return run

@@ -159,7 +159,7 @@ def test_a_crash_at_any_write_leaves_old_or_new_and_the_next_run_mends_it(
     workers: int,
     checks: bool,  # noqa: FBT001 - a table
 ) -> None:
-    """For every write of a run on late data; with three workers without the checks: these add writes of the same kinds."""
+    """For every write of a run on late data; with three workers without checks, whose writes are of the same kinds."""
     folder = tmp_path / "files"
     before, after, expected = states(database, folder)
     writes = writes_of_a_run(database, folder, checks=checks)

@@ -29,11 +29,11 @@ def under(context: Context, *suites: settings.Suite) -> Context:
 
 
 def rule(dataset: str, judges: str, column: str, severity: str = "critical", **arguments: Any) -> settings.Suite:
-    made = settings.Rule(
-        name="mine", expectation="expect_column_values_to_be_between", arguments={"column": column, **arguments},
-        judges=judges, severity=severity,
-    )  # fmt: skip
-    return settings.Suite(dataset=dataset, rules=(made,))
+    declared = {
+        "name": "mine", "expectation": "expect_column_values_to_be_between",
+        "arguments": {"column": column, **arguments}, "judges": judges, "severity": severity,
+    }  # fmt: skip
+    return settings.Suite.model_validate({"dataset": dataset, "rules": [declared]})
 
 
 def day(context: Context, number: int) -> dict[str, Any]:
