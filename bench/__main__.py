@@ -108,7 +108,7 @@ def figures(bench: Bench, runs: int) -> list[tuple[str, str, str, str]]:
     pairs = [(unchecked, floor) for _, unchecked, floor in triples]
     checks = [(checked, unchecked) for checked, unchecked, _ in triples]
     imports = [sys.executable, "-c", "import luigi, pymongo"]
-    late = {}
+    late: dict[bool, list[tuple[Run, Run]]] = {}
     for checked in (False, True):
         folder = bench.folder / f"files {checked}"
         folder.mkdir()
