@@ -118,7 +118,7 @@ def publish(  # noqa: PLR0913, PLR0917 - what is published, and what of it
             if claim in ours
             and publication.blocked is None
             and claim.partition.day
-            and (publication.revision != claim.revision or claim.unfinished)
+            and (publication.revision != claim.revision or claim.unfinished or claim.report is None)
         ],
         possible,
     )

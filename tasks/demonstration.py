@@ -63,6 +63,7 @@ def show(repository: str, console: Console) -> None:
     console.print("\nTry next:", style="bold")
     for line in (
         f"{command} explain gold.dora_daily {day}",
+        f"{command} check silver.deployments --date {day}",
         f"{command} metrics --from {start} --to {end} --format csv",
         f"{command} status",
         "make demo REPO=https://host/your/repository.git",

@@ -162,10 +162,15 @@ def _link(context: Context, scope: str, claim: Claim) -> None:
         news = [
             (day, measures, made[day].cause)
             for day, measures in measured.items()
-            if claim.unfinished or day not in known or known[day].revision != made[day].revision
+            if claim.unfinished or day not in known or _is_new(known[day], made[day])
         ]
         checks.observe(context, DELIVERIES.name, scope, news, (*context.suite(DELIVERIES.name).measures, *_KINDS))
         context.ledger.finish([claim])
+
+
+def _is_new(before: Day, made: Day) -> bool:
+    """Whether it says something else, or was made while nothing was measured."""
+    return before.revision != made.revision or (before.report is None and before.blocked is None)
 
 
 def _tried(day: Day | None) -> str | None:

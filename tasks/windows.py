@@ -296,7 +296,8 @@ def _is_to_be_told(before: schema.Document, publication: Publication | None) -> 
     """Whether observations are to be recorded: the content or what it is worth has changed."""
     if publication is None or publication.blocked is not None:
         return False
-    return bool(before.get("unobserved")) or before.get("revision") != publication.revision
+    never = "report" not in before  # it was recorded while nothing was measured
+    return never or bool(before.get("unobserved")) or before.get("revision") != publication.revision
 
 
 def _cause(before: schema.Document, window: _Window, version: str) -> str:

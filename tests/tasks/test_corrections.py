@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from config import schema, settings
-from quality import quarantine
+from quality import observations, quarantine
+from quality.observations import Series
 from tasks import aside, bronze, corrections
 from tasks.context import Context
 from tasks.ledger import LeaseLostError
@@ -181,3 +182,15 @@ def test_what_an_older_version_set_aside_still_counts(context: Context, recorded
     assert {one["rule"] for one in context.db[schema.QUARANTINE].find()} == {quarantine.READABLE, quarantine.SHAPE}
     run_all(make_context(datetime(2026, 11, 2, tzinfo=UTC)), source, RANGE)
     assert [day(context, number) for number in range(6)] == before
+
+
+def test_what_was_made_without_checks_is_measured_once_they_are_on(context: Context, recorded: Recorded) -> None:
+    """Also of windows whose content is the same: a history must not begin with the next change."""
+    source = recorded([*EVENTS, *CANDIDATE])
+    run_all(under(make_context(), checks=False), source, RANGE)
+    assert observations.series(context.db) == []
+    run_all(make_context(), source, RANGE)
+    for dataset in ("bronze.git.tags", "silver.deployments", "silver.deliveries"):
+        found = observations.latest(context.db, Series(dataset, "acme/api", "rows"))
+        assert len(found) >= 6, dataset
+    assert len(observations.latest(context.db, Series("gold.dora_daily", "acme/api", "deployment_frequency"))) == 6
