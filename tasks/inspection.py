@@ -118,9 +118,9 @@ def check(dataset: str, scopes: Sequence[str] | None, day: date | None, console:
         when = f" on {day}" if day else ""
         console.print(f"{dataset} has no window{when}: run `touchstone backfill` for it.", markup=False)
         return True
-    if note := context.ledger.find(Partition(dataset, HEAD)).get("note"):
-        console.print(Text(note, "yellow"), soft_wrap=True)
     if day is None:
+        if note := context.ledger.find(Partition(dataset, HEAD)).get("note"):
+            console.print(Text(note, "yellow"), soft_wrap=True)
         _print_overview(dataset, suite, found, console)
     else:
         for one in found:
