@@ -16,10 +16,11 @@ from config.catalog import DORA_DAILY
 from quality import drift, findings
 from quality.findings import Severity
 from quality.quarantine import State
-from tasks import inspection
+from tasks import checks, inspection
 from tasks.context import Context
 from tasks.pipeline import Backfill, new_run_id
 from tasks.sources import registry
+from tasks.windows import SWEEP
 
 HELD_TOLD: Final = 10
 DRIFTS_TOLD: Final = 10
@@ -52,6 +53,8 @@ def run(start: date, end: date, *, workers: int, console: Console) -> Outcome:
     registry.configured(loaded)
     run_id = new_run_id()
     context = Context.open(run_id)
+    if not context.db[schema.LEDGER].find_one({"dataset": SWEEP, "cursor": {"$exists": True}}, {"_id": 1}):
+        checks.warm(context)  # all will be new: the validator takes longer to start than the first sweep
     with _Watch(context, console):
         result = _build(Backfill(start=start, end=end, run_id=run_id), workers, loaded.scheduler.url)
     noted = context.db[schema.RUNS].find_one({"_id": run_id}) or {}
