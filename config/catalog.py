@@ -15,6 +15,10 @@ class Dataset:
     """The datasets whose revisions are its inputs."""
 
 
+SWEEP = "sweep"
+"""Dataset name of the ledger documents that hold cursors: one per source and unit, whole history."""
+
+
 def bronze(source: str, stream: str) -> str:
     """The Bronze dataset of one stream."""
     return f"bronze.{source}.{stream}"

@@ -30,6 +30,8 @@ DRIFT: Final = "drift"
 WITHDRAWN: Final = "withdrawn"
 RUNS: Final = "runs"
 META: Final = "meta"
+INCIDENTS: Final = "incidents"
+CHANNELS: Final = "channels"
 DELIVERY_ROWS: Final = "silver.deliveries.revisions"
 GOLD_ROWS: Final = "gold.dora_daily.revisions"
 
@@ -72,6 +74,32 @@ class LedgerDocument(TypedDict):
     published_at: NotRequired[datetime]
 
 
+class IncidentDocument(TypedDict):
+    """One incident, and what is owed for it: see `alerting.incidents.Incident`, whose fields these are."""
+
+    _id: str
+    fingerprint: str
+    open: bool
+    """Of one fingerprint at most one is."""
+    key: dict[str, str]
+    state: str
+    severity: str
+    revision: int
+    scopes: list[str]
+    """Whose metrics it makes untrustworthy."""
+    failing: list[str]
+    """The windows that are wrong, as ISO dates; "" where it is not about windows."""
+    opened_at: datetime
+    cause: str | None
+    """The incident that this is an effect of."""
+    told: dict[str, Any] | None
+    """What was delivered last."""
+    owed_at: datetime | None
+    """When somebody is to be told next, if nothing else happens."""
+    version: int
+    """Grows with each write: every write is a compare-and-set on it."""
+
+
 _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
     LEDGER: (
         IndexModel([("dataset", ASCENDING), ("scope", ASCENDING), ("window", ASCENDING)]),
@@ -97,7 +125,15 @@ _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
         ),
     ),
     MANIFESTS: (IndexModel([("scope", ASCENDING)]),),
-    RUNS: (),
+    RUNS: (IndexModel([("ended_at", ASCENDING), ("alive_at", ASCENDING)]),),
+    INCIDENTS: (
+        IndexModel([("fingerprint", ASCENDING)], name="one_open", unique=True, partialFilterExpression={"open": True}),
+        IndexModel([("fingerprint", ASCENDING), ("opened_at", DESCENDING)]),
+        IndexModel([("owed_at", ASCENDING)], partialFilterExpression={"owed_at": {"$type": "date"}}),
+        IndexModel([("open", ASCENDING), ("opened_at", DESCENDING)]),
+        IndexModel([("scopes", ASCENDING)], partialFilterExpression={"open": True}),
+        IndexModel([("cause", ASCENDING)], partialFilterExpression={"cause": {"$type": "string"}}),
+    ),
     DELIVERY_ROWS: (IndexModel([("partition", ASCENDING)]),),
     GOLD_ROWS: (),
     **{dataset.name: (IndexModel([("scope", ASCENDING), ("day", ASCENDING)]),) for dataset in catalog.ENTITIES},
@@ -154,6 +190,17 @@ def start_of(day: date) -> datetime:
 def each_day(days: tuple[date, date]) -> Iterator[date]:
     """The days in [first, last)."""
     return (days[0] + timedelta(days=n) for n in range((days[1] - days[0]).days))
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether `value` has more than `levels` levels of objects and lists, its own counted; without recursion."""
+    level = [value]
+    for _ in range(levels):
+        inner = [one.values() if isinstance(one, Mapping) else one for one in level]
+        level = [one for values in inner for one in values if isinstance(one, Mapping | list | tuple)]
+        if not level:
+            return False
+    return True
 
 
 def delivery_key(scope: str, day: str, revision: str) -> str:

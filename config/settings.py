@@ -7,9 +7,12 @@ the file are relative to the file. Every mistake is a `ConfigError` that names t
 
 import os
 import tomllib
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +31,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
+
+from config import catalog
 
 CONFIG_VARIABLE = "TOUCHSTONE_CONFIG"
 DEFAULT_NAME = "touchstone.toml"
@@ -178,7 +183,7 @@ class Collection(_Section):
 
     @model_validator(mode="after")
     def _names_are_its_own(self) -> "Collection":
-        if self.name.startswith(RESERVED) or self.name == "sweep":
+        if self.name.startswith(RESERVED) or self.name == catalog.SWEEP:
             message = (
                 f"name: {self.name!r} may not be sweep, or begin with {', '.join(RESERVED)}: those are Touchstone's own"
             )
@@ -207,6 +212,132 @@ class Quality(_Section):
     """After how long a check on one chunk counts as broken."""
 
 
+def _is_safe_url(url: str) -> str:
+    """`url` with a slash at its end, if what is sent there is not sent in the clear; raises ValueError."""
+    parts = urlsplit(url)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        message = "should be an https:// address; http:// only on loopback"
+        raise ValueError(message)
+    return url if url.endswith("/") else f"{url}/"
+
+
+def _is_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError):
+        message = f"{name!r} is not a time zone; write it as Europe/Berlin or UTC"
+        raise ValueError(message) from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_is_zone)]
+"""Name of a time zone, e.g. "Europe/Berlin"."""
+Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+"""Time of day, e.g. "09:00"."""
+Level = Literal["critical", "warning", "info"]
+
+
+class Slack(_Section):
+    """Where incidents are told. Without a token or webhook nobody is told, and incidents are only kept."""
+
+    base_url: Annotated[str, AfterValidator(_is_safe_url)] = "https://slack.com/api/"
+    channel: str | None = None
+    """Name ("#data-quality") or id of the channel that no route takes an incident from."""
+    token: Annotated[SecretStr | None, BeforeValidator(_unset_if_blank)] = None
+    """The bot's token; better as SLACK_BOT_TOKEN or in `token_file`."""
+    token_file: Path | None = None
+    webhook_url: Annotated[SecretStr | None, BeforeValidator(_unset_if_blank)] = None
+    """An incoming webhook, where there is no bot: posts only, nothing is edited, nothing can be probed."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+
+    def secret(self) -> str | None:
+        """The bot's token, if there is one. Raises ConfigError if `token_file` cannot be read."""
+        if token := os.environ.get("SLACK_BOT_TOKEN"):
+            return token
+        if self.token is not None:
+            return self.token.get_secret_value()
+        if self.token_file is None:
+            return None
+        try:
+            return self.token_file.read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise ConfigError(f"slack.token_file: {self.token_file} cannot be read: {reason}") from None
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is anybody to tell."""
+        return self.webhook_url is not None or self.secret() is not None
+
+
+class Route(_Section):
+    """Which incidents go to which channel; the first that fits is taken."""
+
+    dataset: Annotated[str, Field(min_length=1)] = "*"
+    """A name, or the start of names and a star."""
+    scope: Annotated[str, Field(min_length=1)] = "*"
+    severity: tuple[Level, ...] = ()
+    """Empty: each."""
+    team: str | None = None
+    """Name of the team that owns the scopes; see [[teams]]."""
+    channel: Annotated[str, Field(min_length=1)]
+    mention: tuple[str, ...] = ()
+    """Whom to mention when an incident opens: user ids (U...), group ids (S...), "here" or "channel"."""
+    quiet: Annotated[str | None, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] = None
+    """Hours of which nobody is told, e.g. "20:00-08:00"; critical incidents do not wait."""
+    digest: Clock | None = None
+    """Warnings are told once a day, at that time, in one message."""
+    timezone: Zone = "UTC"
+
+
+class Team(_Section):
+    """Who owns which scopes."""
+
+    name: Name
+    scopes: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names, or starts of names and a star."""
+    mention: tuple[str, ...] = ()
+
+
+class Schedule(_Section):
+    """When the windows of a dataset must be complete."""
+
+    dataset: Annotated[str, Field(min_length=1)]
+    scopes: tuple[str, ...] = ()
+    """Empty: each that the dataset has."""
+    cron: Annotated[str, Field(min_length=9)]
+    """Five fields; at each of its times all windows that have ended by then must be complete."""
+    timezone: Zone = "UTC"
+    grace_minutes: Annotated[float, Field(ge=0, le=10_080)] = 0.0
+    holidays: str | None = None
+    """Country, or country and part of it, whose public holidays have no deadline: "DE", "DE-BE"."""
+    except_on: tuple[date, ...] = ()
+    """Further days without a deadline."""
+    severity: Level = "critical"
+
+
+class Notifier(_Section):
+    """How incidents are delivered."""
+
+    lease_seconds: Annotated[float, Field(gt=0, le=600)] = 15.0
+    """How long after a notifier's death another one waits."""
+    sweep_seconds: Annotated[float, Field(gt=0, le=60)] = 30.0
+    """How often it looks at what is owed, though nothing has rung."""
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 300.0
+    """After how long without a sign of life a run says that the notifier is dead."""
+    remind_hours: Annotated[float, Field(gt=0)] | None = 24.0
+    reopen_hours: Annotated[float, Field(ge=0)] = 24.0
+    storm: Annotated[int, Field(ge=1)] = 8
+    """More than so many messages owed to one channel at once are told as one."""
+    deadman_url: Annotated[SecretStr | None, BeforeValidator(_unset_if_blank)] = None
+    """Asked for once a minute while all is well, so that somebody else notices when it no longer is."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Prometheus metrics on loopback, if the package is there."""
+    page_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Address of the status page, which messages link to."""
+
+
 class Settings(BaseSettings):
     """Everything that can be configured."""
 
@@ -223,12 +354,17 @@ class Settings(BaseSettings):
     quality: Quality = Quality()
     suites: tuple[Suite, ...] = ()
     datasets: tuple[Collection, ...] = ()
+    slack: Slack = Slack()
+    routes: tuple[Route, ...] = ()
+    teams: tuple[Team, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
+    notifier: Notifier = Notifier()
     state: Path = Path(".touchstone")
     """Folder for the embedded server's data, mirrors of repositories and keys."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Settings":
-        for what in ("sources", "datasets"):
+        for what in ("sources", "datasets", "teams"):
             names = [one.name for one in getattr(self, what)]
             if twice := {name for name in names if names.count(name) > 1}:
                 message = f"two {what} are named {min(twice)!r}; give each [[{what}]] its own name"
@@ -311,7 +447,10 @@ def _absolute(settings: Settings, folder: Path) -> Settings:
         else source.model_copy(update={"repositories": tuple(_located(r, folder) for r in source.repositories)})
         for source in settings.sources
     )
-    return settings.model_copy(update={"sources": sources, "state": folder / settings.state})
+    slack = settings.slack
+    if slack.token_file is not None:
+        slack = slack.model_copy(update={"token_file": folder / slack.token_file})
+    return settings.model_copy(update={"sources": sources, "slack": slack, "state": folder / settings.state})
 
 
 def _located(repository: Repository, folder: Path) -> Repository:
@@ -320,6 +459,6 @@ def _located(repository: Repository, folder: Path) -> Repository:
 
 
 __all__ = [
-    "CONFIG_VARIABLE", "Collection", "ConfigError", "Git", "Quality", "Replay", "Repository", "Rule", "Settings",
-    "Suite", "config_path", "load",
+    "CONFIG_VARIABLE", "Collection", "ConfigError", "Git", "Notifier", "Quality", "Replay", "Repository", "Route",
+    "Rule", "Schedule", "Settings", "Slack", "Suite", "Team", "config_path", "load",
 ]  # fmt: skip

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from config import schema
+from config.catalog import SWEEP
 from config.settings import ConfigError
 from quality import quarantine
 from quality.observations import Cause
 from quality.quarantine import State
 from tasks.context import Context
-from tasks.windows import SWEEP
 
 SHORT: Final = 10
 """Characters of an id that the list shows; any start of an id that is unique will do."""

@@ -4,7 +4,7 @@ They are kept as their own bytes, so that what cannot be decoded without loss (a
 is no UTF-8) is kept as it is.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -19,9 +19,9 @@ from quality.gate import Break
 
 MOST_BYTES: Final = 15_500_000
 """MongoDB's limit is 16 MiB (16,777,216) for a document; the rest is for what the quarantine says of it."""
-MOST_LEVELS: Final = 150
+MOST_LEVELS: Final = 151
 """MongoDB stores 180 levels; the quarantine's document and the command that writes it are some of them."""
-VALUE_LEVELS: Final = 20
+VALUE_LEVELS: Final = 21
 LONGEST_ID: Final = 500
 
 
@@ -39,7 +39,7 @@ def row(scope: str, window: datetime, value: Mapping[str, Any], raw: bytes, brea
     }
     if len(raw) > MOST_BYTES:
         item |= {"raw": Binary(raw[:MOST_BYTES]), "bytes": len(raw)}
-    elif is_deeper(value, MOST_LEVELS):
+    elif schema.is_deeper(value, MOST_LEVELS):
         item |= {"raw": Binary(raw), "bytes": len(raw)}
     else:
         item["document"] = RawBSONDocument(raw)
@@ -54,23 +54,11 @@ def text_of(identity: Any) -> str:
     return text if len(text) <= LONGEST_ID else f"{text[:LONGEST_ID]}#{schema.digest(text)}"
 
 
-def is_deeper(value: Any, levels: int) -> bool:
-    """Whether objects and lists are nested in more than `levels` levels."""
-    inner: Iterable[Any] = [value]
-    for _ in range(levels + 1):
-        inner = [one for outer in inner for one in _members(outer) if isinstance(one, Mapping | list)]
-        if not inner:
-            return False
-    return True
-
-
-def _members(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, Mapping) else value
-
-
 def _flat(one: Break) -> Break:
     """With a value that can be kept beside the item."""
     value = one.value
     return (
-        replace(one, value=repr(value)) if isinstance(value, Mapping | list) and is_deeper(value, VALUE_LEVELS) else one
+        replace(one, value=repr(value))
+        if isinstance(value, Mapping | list) and schema.is_deeper(value, VALUE_LEVELS)
+        else one
     )

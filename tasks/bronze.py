@@ -8,7 +8,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 
 import bson
 from bson.errors import BSONError
@@ -22,7 +22,7 @@ from tasks import checks, windows, withdrawn
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, insert_new
 from tasks.sources.contract import Feed, Item, Rejected, Source, SourceError, Swept
-from tasks.windows import SWEEP, Days, Missing, Seen, Stream
+from tasks.windows import Days, Missing, Seen, Stream
 from tasks.withdrawn import Handed
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
     `clock` is asked once the unit is ours: what another worker saw while we waited is not older than what we see.
     Returns why the sweep failed, if the source could not be read: its windows then have failed receipts.
     """
-    partition = Partition(SWEEP, f"{source.name}/{unit}")
+    partition = Partition(catalog.SWEEP, f"{source.name}/{unit}")
     claim = context.wait_for(partition)
     now = clock()
     try:
@@ -94,7 +94,7 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
 
 def scopes(context: Context, source: Source, unit: str) -> list[str]:
     """The origins that `unit` feeds and that Silver knows what to do with."""
-    document = context.ledger.find(Partition(SWEEP, f"{source.name}/{unit}"))
+    document = context.ledger.find(Partition(catalog.SWEEP, f"{source.name}/{unit}"))
     known = {upstream for dataset in catalog.ENTITIES for upstream in dataset.upstream}
     feeds = _streams([*_feeds(document), *source.feeds(unit)])
     return sorted({origin for kind, origin, stream in feeds if catalog.bronze(kind, stream) in known})
@@ -240,21 +240,10 @@ def _document(item: Item, key: str, now: datetime, unit: str) -> RawBSONDocument
         message = f"{len(encoded)} bytes are more than a document may have"
         raise ValueError(message)
     # most items have fewer of these bytes, whatever they stand for, than levels are allowed
-    if sum(map(encoded.count, _CONTAINERS)) > DEPTH_LIMIT and _is_deeper(item.payload, DEPTH_LIMIT):
+    if sum(map(encoded.count, _CONTAINERS)) > DEPTH_LIMIT and schema.is_deeper(item.payload, DEPTH_LIMIT):
         message = f"nested deeper than {DEPTH_LIMIT} levels"
         raise ValueError(message)
     return RawBSONDocument(encoded)
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    """Whether `value` has more than `most` levels of objects and lists; without recursion."""
-    level = [value]
-    for _ in range(most):
-        inner = [one.values() if isinstance(one, Mapping) else one for one in level]
-        level = [one for values in inner for one in values if isinstance(one, Mapping | list | tuple)]
-        if not level:
-            return False
-    return True
 
 
 def _set_aside(context: Context, claim: Claim, seen: Seen) -> None:

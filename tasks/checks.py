@@ -3,9 +3,10 @@
 With `quality.checks` off none of it happens, and everything passes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from config import schema
 from quality import observations, quarantine, validation
@@ -14,8 +15,22 @@ from quality.gate import Assessment, Gate, Measures, Part, Row
 from quality.observations import Cause, Observation, Series
 from quality.quarantine import State
 from quality.receipts import Proof
+from quality.suites import Suite
 from tasks.context import Context
-from tasks.ledger import Claim, Publication
+from tasks.ledger import Claim, Publication, is_blocked_on
+
+T = TypeVar("T")
+
+ROWS: Final = 20_000
+"""About how many rows are held in memory and judged at once."""
+
+MISSING: Final = "missing"
+WORKED_ON: Final = "being worked on"
+LOOKED_AT: Final = (
+    "revision", "inputs", "code_version", "owner", "again", "unobserved", "cause", "blocked.inputs",
+    "blocked.code_version",
+)  # fmt: skip
+"""What `why_stale` and `cause_of` read of a ledger document."""
 
 UNCHECKED: Final = Report("off", 0)
 
@@ -32,15 +47,10 @@ def warm(context: Context) -> None:
         validation.shared(context.settings.quality.timeout_seconds).warm()
 
 
-def gate(context: Context, dataset: str, key: str = "id") -> Gate:
-    """The suite of `dataset`, and who carries it out."""
+def gate(context: Context, suite: Suite, key: str, exists: Callable[[str], bool]) -> Gate:
+    """`suite`, and who carries it out. Of rows: where their own id is, and whether any of them has a path."""
     quality = context.settings.quality
-
-    def exists(path: str) -> bool:
-        return context.db[dataset].find_one({path: {"$exists": True}}, {"_id": 1}) is not None
-
-    validator = validation.shared(quality.timeout_seconds)
-    return Gate(context.suite(dataset), validator, context.now, key, quality.examples, exists)
+    return Gate(suite, validation.shared(quality.timeout_seconds), context.now, key, quality.examples, exists)
 
 
 def assess(
@@ -49,7 +59,25 @@ def assess(
     """What the suite of `dataset` says of each of `parts`."""
     if not context.checks:
         return [Assessment(UNCHECKED, part.rows, (), {}) for part in parts]
-    return gate(context, dataset).assess(parts, measure)
+
+    def exists(path: str) -> bool:
+        return context.db[dataset].find_one({path: {"$exists": True}}, {"_id": 1}) is not None
+
+    return gate(context, context.suite(dataset), "id", exists).assess(parts, measure)
+
+
+def pieces(items: Iterable[T], rows: Callable[[T], int], most: int | None = None) -> Iterator[list[T]]:
+    """`items` in pieces of about ROWS rows, and of at most `most`; one item is never split."""
+    piece: list[T] = []
+    held = 0
+    for item in items:
+        if piece and (held + rows(item) > ROWS or len(piece) == most):
+            yield piece
+            piece, held = [], 0
+        piece.append(item)
+        held += rows(item)
+    if piece:
+        yield piece
 
 
 def blocked(found: Assessment, *, first: bool, whole: bool = False) -> dict[str, Any] | None:
@@ -90,6 +118,34 @@ def cause_of(made: Mapping[str, Any] | None, code_version: str, upstream: str) -
     if "cause" not in made:  # it was made before anything was observed
         return Cause.FIRST
     return Cause.DEFINITION if made.get("code_version") != code_version else upstream
+
+
+class Because(NamedTuple):
+    """What to call it that a partition is not of today: its inputs, its code, or either since it was blocked."""
+
+    inputs: str
+    code: str
+    blocked: str
+
+
+def why_stale(
+    made: Mapping[str, Any] | None, inputs: Mapping[str, str], code_version: str, because: Because
+) -> str | None:
+    """Why the ledger document `made` is not of these inputs and this code, or is not finished; None if it is."""
+    if made is None or "inputs" not in made:
+        return MISSING
+    if made.get("again"):
+        return f"asked for: {made['again']}"
+    if "blocked" in made:
+        if not is_blocked_on(made["blocked"], inputs, code_version):
+            return because.blocked
+    elif made["inputs"] != inputs:
+        return because.inputs
+    elif made["code_version"] != code_version:
+        return because.code
+    if made.get("unobserved") and "blocked" not in made:
+        return "its observations are not recorded yet"
+    return WORKED_ON if made.get("owner") else None
 
 
 def publish(  # noqa: PLR0913, PLR0917 - what is published, and what of it
@@ -166,6 +222,13 @@ def _told(measures: Measures, cause: Cause, possible: Iterable[str]) -> Measures
     if cause is not Cause.FIRST:
         return {**dict.fromkeys(possible), **told}
     return {name: value for name, value in told.items() if value != 0 or name not in USUALLY_ZERO}
+
+
+def set_aside(context: Context, dataset: str, scope: str, days: Iterable[date]) -> Counter[date]:
+    """How many rows are set aside, by window."""
+    where = {"dataset": dataset, "origin": scope, "window": {"$in": [schema.start_of(day) for day in days]}}
+    found = context.db[schema.QUARANTINE].find({**where, "state": State.OPEN}, {"window": 1})
+    return Counter(one["window"].date() for one in found)
 
 
 def release(context: Context, dataset: str, scope: str, claims: Sequence[Claim]) -> None:

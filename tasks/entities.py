@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final
 
@@ -23,22 +22,21 @@ from quality.observations import Cause
 from quality.tally import tally
 from tasks import checks, corrections, withdrawn
 from tasks.context import Context
-from tasks.ledger import Claim, Partition, Publication, insert_new, is_blocked_on
+from tasks.ledger import Claim, Partition, Publication, insert_new
 from tasks.transforms import code_version, silver
 
 BATCH: Final = 2000
-ROWS: Final = 20_000
-"""About how many rows are held in memory and judged at once; one window is never split."""
 
-
-@lru_cache(maxsize=1)
-def _transform() -> str:
-    return code_version(silver)
+_BECAUSE: Final = checks.Because(
+    inputs="its Bronze has changed",
+    code="the transform or its rules have changed",
+    blocked="its Bronze or its rules have changed since it was blocked",
+)
 
 
 def code(context: Context, dataset: Dataset) -> str:
     """The version of what makes and judges rows of `dataset`."""
-    return context.code(dataset.name, _transform())
+    return context.code(dataset.name, code_version(silver))
 
 
 class LostWriteError(RuntimeError):
@@ -65,6 +63,7 @@ class _Staged:
     window: Stale
     rows: list[schema.Document] = field(default_factory=list)
     tombstones: list[schema.Document] = field(default_factory=list)
+    misshapen: list[quarantine.Row] = field(default_factory=list)
     left_out: int = 0
     """How many of its items were set aside in Bronze, or a person said that they are no data."""
     fetched: dict[str, datetime] = field(default_factory=dict)
@@ -78,18 +77,12 @@ class _Staged:
         at, since = silver.version(item["updated_on"], ""), self.fetched[item["_id"]]
         return any(row["version"] > at and self.fetched[row["bronze"]] > since for row in good.get(item["id"], ()))
 
-    misshapen: list[quarantine.Row] = field(default_factory=list)
-
 
 def stale(context: Context, dataset: Dataset, scope: str, days: tuple[date, date] | None = None) -> Iterator[Stale]:
     """The stale windows of `dataset` (in [first, last)), in order of time. Streams, whatever their number."""
     fields = ("dataset", "revision", "proof", "rows", "cause", "blocked.first")
     feeds = [context.ledger.windows(upstream, scope, fields, days) for upstream in dataset.upstream]
-    ours = (
-        "dataset", "revision", "inputs", "code_version", "owner", "again", "unobserved", "cause", "blocked.inputs",
-        "blocked.code_version",
-    )  # fmt: skip
-    made = context.ledger.windows(dataset.name, scope, ours, days)
+    made = context.ledger.windows(dataset.name, scope, ("dataset", *checks.LOOKED_AT), days)
     version = code(context, dataset)
     for start, group in groupby(heapq.merge(*feeds, made, key=_window), key=_window):
         inputs, upstream, row = {}, [], None
@@ -101,7 +94,7 @@ def stale(context: Context, dataset: Dataset, scope: str, days: tuple[date, date
                 upstream.append(document)
         if not upstream or any(_is_held(document) for document in upstream):
             continue
-        if why := _why(row, inputs, version):
+        if why := checks.why_stale(row, inputs, version, _BECAUSE):
             proof = min((document["proof"] for document in upstream), key=_coverage)
             cause = checks.cause_of(row, version, upstream[-1].get("cause", Cause.FIRST))
             yield Stale(start.date(), inputs, proof, why, cause, sum(document["rows"] for document in upstream))
@@ -110,23 +103,6 @@ def stale(context: Context, dataset: Dataset, scope: str, days: tuple[date, date
 def _is_held(document: schema.Document) -> bool:
     """Whether newer items of this Bronze window must not go on: what was made of the older ones stays."""
     return "blocked" in document and not document["blocked"].get("first")
-
-
-def _why(row: schema.Document | None, inputs: dict[str, str], version: str) -> str | None:
-    if row is None or "inputs" not in row:
-        return "missing"
-    if row.get("again"):
-        return f"asked for: {row['again']}"
-    if "blocked" in row:
-        if not is_blocked_on(row["blocked"], inputs, version):
-            return "its Bronze or its rules have changed since it was blocked"
-    elif row["inputs"] != inputs:
-        return "its Bronze has changed"
-    elif row["code_version"] != version:
-        return "the transform or its rules have changed"
-    if row.get("unobserved") and "blocked" not in row:
-        return "its observations are not recorded yet"
-    return "being worked on" if row.get("owner") else None
 
 
 def fold(context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale]) -> int:
@@ -138,28 +114,13 @@ def fold(context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale
     context.ledger.release(list(current))
     todo = [claim for claim in claimed if claim not in current]
     lost = 0
-    for piece in _pieces(todo, by_partition):
+    for piece in checks.pieces(todo, lambda claim: by_partition[claim.partition].rows):
         with context.ledger.holding(todo):
             context.ledger.renew(todo)
             lost += _fold(context, dataset, scope, {claim: by_partition[claim.partition] for claim in piece})
         context.progress(len(piece))
         todo = todo[len(piece) :]
     return len(claimed) - lost
-
-
-def _pieces(claims: Sequence[Claim], by_partition: Mapping[Partition, Stale]) -> Iterator[list[Claim]]:
-    """`claims` in pieces of about ROWS items."""
-    piece: list[Claim] = []
-    rows = 0
-    for claim in claims:
-        more = by_partition[claim.partition].rows
-        if piece and rows + more > ROWS:
-            yield piece
-            piece, rows = [], 0
-        piece.append(claim)
-        rows += more
-    if piece:
-        yield piece
 
 
 def _fold(context: Context, dataset: Dataset, scope: str, windows: Mapping[Claim, Stale]) -> int:
@@ -203,9 +164,8 @@ def _publication(  # noqa: PLR0913, PLR0917 - one call, from one place
     context: Context, dataset: Dataset, claim: Claim, staged: _Staged, found: Assessment, aside: int
 ) -> Publication:
     window = staged.window
-    first = claim.revision is None or bool((claim.blocked or {}).get("first"))
     extra = {"report": found.report.document(), "cause": window.cause} if context.checks else {}
-    held = checks.blocked(found, first=first)
+    held = checks.blocked(found, first=claim.is_first)
     version = code(context, dataset)
     if held:
         proof = checks.unknown(found.report)

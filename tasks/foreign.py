@@ -22,6 +22,7 @@ from config.settings import Collection
 from quality import measures
 from quality.gate import at_path
 from quality.suites import Suite
+from tasks import checks
 from tasks.context import Context
 
 ALL: Final = "all"
@@ -32,8 +33,6 @@ MOST_SCOPES: Final = 1000
 """Each has windows of its own for every day; a field of more values is a key rather than a scope."""
 LONGEST_SCOPE: Final = 200
 
-ROWS: Final = 20_000
-"""About how many rows are held in memory and judged at once."""
 BYTES: Final = 64 * 1024 * 1024
 """About how many bytes of rows are held in memory at once; a single row has up to 16 MB."""
 
@@ -170,7 +169,7 @@ class Foreign:
                     continue
                 piece.append(Row(time.date(), value, bytes(one.raw)))
                 size += len(one.raw)
-                if len(piece) >= ROWS or size >= BYTES:
+                if len(piece) >= checks.ROWS or size >= BYTES:
                     yield piece
                     piece, size = [], 0
         if piece:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config import schema
-from config.catalog import DELIVERIES
+from config.catalog import DELIVERIES, SWEEP
 from config.settings import ConfigError
 from quality.findings import Outcome, Severity
 from quality.suites import Suite
@@ -97,7 +97,7 @@ def held_back(context: Context) -> list[Result]:
 
 def datasets(context: Context) -> list[str]:
     """Of which there are partitions."""
-    return sorted(set(context.db[schema.LEDGER].distinct("dataset")) - {"sweep"})
+    return sorted(set(context.db[schema.LEDGER].distinct("dataset")) - {SWEEP})
 
 
 def check(dataset: str, scopes: Sequence[str] | None, day: date | None, console: Console) -> bool:

@@ -1,14 +1,14 @@
 """Windows of a watched collection: measured, their rows judged and set aside, and what came of it recorded."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
 from config import schema
 from config.settings import Collection
-from quality import drift, quarantine, validation
+from quality import drift, quarantine
 from quality.findings import Finding, Judges, Report
 from quality.gate import MISSING, Assessment, Gate, Measures, Part, at_path
 from quality.observations import Cause
@@ -16,7 +16,7 @@ from quality.receipts import Proof, Verdict
 from quality.shapes import Shapes
 from tasks import aside_rows, checks
 from tasks.context import Context
-from tasks.foreign import ROWS, Foreign, Look, Row, Seen
+from tasks.foreign import Foreign, Look, Row, Seen
 from tasks.ledger import Claim, LeaseLostError, Partition, Publication
 
 CODE: Final = "watched/1"
@@ -78,27 +78,14 @@ def make(context: Context, foreign: Foreign, look: Look, scope: str, windows: Se
             if foreign.suite.rules:
                 checks.warm(context)
             measured = dict(foreign.measure(look, scope, [one.day for one in todo.values()], context.now))
-        for piece in _pieces(todo):
-            context.ledger.renew(list(piece))
-            lost += _record(context, foreign, look, scope, piece, measured)
+        # a window that has more rows than a piece is one by itself, and read in pieces
+        for piece in checks.pieces(todo, lambda claim: todo[claim].seen.rows):
+            context.ledger.renew(piece)
+            lost += _record(context, foreign, look, scope, {claim: todo[claim] for claim in piece}, measured)
             context.progress(len(piece))
     if lost:
         raise LeaseLostError(next(iter(todo)).partition)
     return {one.partition for one in claimed}
-
-
-def _pieces(todo: Mapping[Claim, Window]) -> Iterator[dict[Claim, Window]]:
-    """`todo` in pieces of about ROWS rows; a window that has more is one by itself, and read in pieces."""
-    piece: dict[Claim, Window] = {}
-    rows = 0
-    for claim, window in todo.items():
-        if piece and rows + window.seen.rows > ROWS:
-            yield piece
-            piece, rows = {}, 0
-        piece[claim] = window
-        rows += window.seen.rows
-    if piece:
-        yield piece
 
 
 def _record(  # noqa: PLR0913, PLR0917 - one call, from one place
@@ -116,7 +103,7 @@ def _record(  # noqa: PLR0913, PLR0917 - one call, from one place
     if context.checks:
         _read(context, foreign, look, scope, found)
         checks.release(context, name, scope, [claim for claim, one in found.items() if not one.same])
-        aside = _aside(context, name, scope, [window.day for window in windows.values()])
+        aside = checks.set_aside(context, name, scope, [window.day for window in windows.values()])
         _judge_batches(context, foreign, list(found.values()))
     for window in windows.values() if context.checks else ():
         count = aside[window.day]
@@ -217,11 +204,10 @@ def _publication(  # noqa: PLR0913, PLR0917 - one call, from one place
     context: Context, foreign: Foreign, claim: Claim, window: Window, report: Report, aside: int
 ) -> Publication:
     version = code(context, foreign.dataset.name)
-    first = claim.revision is None or bool((claim.blocked or {}).get("first"))
     extra: dict[str, Any] = {"cause": _cause(claim, window, version)}
     if context.checks:
         extra["report"] = report.document()
-        if held := checks.blocked(Assessment(report, (), (), {}), first=first):
+        if held := checks.blocked(Assessment(report, (), (), {}), first=claim.is_first):
             proof = checks.unknown(report)
             content = schema.digest([[], proof])
             return Publication(content, window.inputs, version, 0, {"proof": proof, **extra}, blocked=held)
@@ -254,19 +240,4 @@ def _cause(claim: Claim, window: Window, version: str) -> str:
 
 
 def _gate(context: Context, foreign: Foreign) -> Gate:
-    examples = context.settings.quality.examples
-    return Gate(
-        foreign.suite,
-        validation.shared(context.settings.quality.timeout_seconds),
-        context.now,
-        foreign.dataset.key,
-        examples,
-        foreign.has,
-    )
-
-
-def _aside(context: Context, dataset: str, scope: str, days: Sequence[date]) -> Counter[date]:
-    """How many rows are set aside, by window."""
-    where = {"dataset": dataset, "origin": scope, "window": {"$in": [schema.start_of(day) for day in days]}}
-    found = context.db[schema.QUARANTINE].find({**where, "state": quarantine.State.OPEN}, {"window": 1})
-    return Counter(one["window"].date() for one in found)
+    return checks.gate(context, foreign.suite, foreign.dataset.key, foreign.has)

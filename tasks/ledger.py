@@ -56,6 +56,11 @@ class Claim:
     blocked: Mapping[str, Any] | None = field(default=None, compare=False)
     """What was made of these inputs last, and not published because a critical rule is broken."""
 
+    @property
+    def is_first(self) -> bool:
+        """Whether there is no good revision yet that a blocked one could leave visible."""
+        return self.revision is None or bool(self.blocked and self.blocked.get("first"))
+
     def is_made_from(self, inputs: Mapping[str, str], code_version: str) -> bool:
         """Whether there is nothing left to do."""
         if self.unfinished:

@@ -9,7 +9,7 @@ revision, and nothing downstream of them moves.
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from config import schema
@@ -56,14 +56,9 @@ class Day(NamedTuple):
         return {key: value for key, value in self._asdict().items() if value is not None}
 
 
-@lru_cache(maxsize=1)
-def _rules() -> str:
-    return code_version(deliveries)
-
-
 def code(context: Context) -> str:
     """The version of the code that makes links, and of what they must obey."""
-    return context.code(DELIVERIES.name, _rules())
+    return context.code(DELIVERIES.name, code_version(deliveries))
 
 
 def _inputs(context: Context, scope: str) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from typing import Any, Final
 
 from config import schema
@@ -14,27 +13,20 @@ from quality.observations import Cause
 from quality.receipts import Proof
 from tasks import checks, links, revisions
 from tasks.context import Context
-from tasks.ledger import Claim, Partition, Publication, is_blocked_on
+from tasks.ledger import Claim, Partition, Publication
 from tasks.transforms import code_version, gold
 from tasks.transforms.gold import Spine
 
-MISSING: Final = "missing"
-WORKED_ON: Final = "being worked on"
-FIELDS: Final = (
-    "inputs", "code_version", "owner", "revision", "unobserved", "again", "cause", "blocked.inputs",
-    "blocked.code_version",
-)  # fmt: skip
-UNOBSERVED: Final = "its observations are not recorded yet"
-
-
-@lru_cache(maxsize=1)
-def _definitions() -> str:
-    return code_version(gold)
+_BECAUSE: Final = checks.Because(
+    inputs="its deliveries have changed",
+    code="the definitions have changed",
+    blocked="its deliveries or its rules have changed since it was blocked",
+)
 
 
 def code(context: Context) -> str:
     """The version of the definitions, and of what their numbers must obey."""
-    return context.code(DORA_DAILY.name, _definitions())
+    return context.code(DORA_DAILY.name, code_version(gold))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +42,18 @@ class Stale:
 def stale(context: Context, scope: str, days: tuple[date, date], *, missing: bool = True) -> list[Stale]:
     """The days in [first, last) to compute, in order; without `missing` only those that were published once."""
     published = {
-        document["window"].date(): document for document in context.ledger.windows(DORA_DAILY.name, scope, FIELDS, days)
+        document["window"].date(): document
+        for document in context.ledger.windows(DORA_DAILY.name, scope, checks.LOOKED_AT, days)
     }
     version = code(context)
     found = []
     for day, linked in sorted(links.manifest(context, scope, days).items()):
         document = published.get(day)
-        if (missing or (document and "revision" in document)) and (why := _why(document, linked, version)):
+        if not missing and not (document and "revision" in document):
+            continue
+        if why := checks.why_stale(document, {DELIVERIES.name: linked.revision}, version, _BECAUSE):
             found.append(Stale(day, linked, why, checks.cause_of(document, version, linked.cause)))
     return found
-
-
-def _why(document: schema.Document | None, linked: links.Day, version: str) -> str | None:
-    if document is None or "inputs" not in document:
-        return MISSING
-    inputs = {DELIVERIES.name: linked.revision}
-    if "blocked" in document:
-        if not is_blocked_on(document["blocked"], inputs, version):
-            return "its deliveries or its rules have changed since it was blocked"
-    elif document["inputs"] != inputs:
-        return "its deliveries have changed"
-    elif document["code_version"] != version:
-        return "the definitions have changed"
-    if document.get("unobserved") and "blocked" not in document:
-        return UNOBSERVED
-    return WORKED_ON if document.get("owner") else None
 
 
 def compute(context: Context, scope: str, windows: Sequence[Stale]) -> int:
@@ -110,8 +89,7 @@ def _compute(context: Context, scope: str, windows: Mapping[Claim, Stale]) -> in
     assessments = checks.assess(context, DORA_DAILY.name, parts, lambda _: {})
     staged, publications = [], []
     for (claim, window), found in zip(windows.items(), assessments, strict=True):
-        first = claim.revision is None or bool((claim.blocked or {}).get("first"))
-        held = checks.blocked(found, first=first, whole=True)
+        held = checks.blocked(found, first=claim.is_first, whole=True)
         document = _unknown(documents[window.day], found.report) if held else documents[window.day]
         revision = schema.digest(document)
         row_id = f"{claim.partition.key}@{revision}"

@@ -22,7 +22,7 @@ from config import mongo, schema, settings
 from config.catalog import ENTITIES
 from config.redaction import redacted
 from config.settings import Collection
-from tasks import bronze, entities, links, metrics, revisions, settle, survey, watched
+from tasks import bronze, checks, entities, links, metrics, revisions, settle, survey, watched
 from tasks.context import Context
 from tasks.foreign import WatchError
 from tasks.ledger import LeaseLostError
@@ -218,7 +218,7 @@ class Unit(_Task):
     def _metrics(self, scope: str) -> list[luigi.Task]:
         stale = metrics.stale(self.context, scope, EVER)
         asked = [window.day for window in stale if self.start <= window.day <= self.end]
-        others = [w.day for w in stale if not self.start <= w.day <= self.end and w.why != metrics.MISSING]
+        others = [w.day for w in stale if not self.start <= w.day <= self.end and w.why != checks.MISSING]
         return [
             self._clone(Metrics, scope=scope, start=days[0], end=days[1], repair=repair)
             for repair, wanted in ((False, asked), (True, others))

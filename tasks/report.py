@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config import schema, settings
-from config.catalog import DELIVERIES, DORA_DAILY
+from config.catalog import DELIVERIES, DORA_DAILY, SWEEP
 from config.settings import ConfigError
 from quality import drift, quarantine
 from tasks import inspection, links, survey, watched
@@ -193,7 +193,7 @@ def summary() -> dict[str, Any]:
 def _sweeps(context: Context) -> list[dict[str, Any]]:
     return [
         {"unit": one["scope"], "swept_at": one.get("swept_at"), "items": one.get("rows"), "error": one.get("error")}
-        for one in context.db[schema.LEDGER].find({"dataset": "sweep"}, sort=[("scope", 1)])
+        for one in context.db[schema.LEDGER].find({"dataset": SWEEP}, sort=[("scope", 1)])
     ]
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from config import mongo, schema, settings
-from config.catalog import DORA_DAILY
+from config.catalog import DORA_DAILY, SWEEP
 from quality import drift, findings
 from quality.findings import Severity
 from quality.quarantine import State
@@ -20,7 +20,6 @@ from tasks import checks, inspection
 from tasks.context import Context
 from tasks.pipeline import Backfill, new_run_id
 from tasks.sources import registry
-from tasks.windows import SWEEP
 
 HELD_TOLD: Final = 10
 DRIFTS_TOLD: Final = 10

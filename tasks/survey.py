@@ -9,7 +9,7 @@ from config import schema, settings
 from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES
 from config.settings import Collection
 from quality.findings import Severity
-from tasks import bronze, entities, judged, links, metrics, watched
+from tasks import bronze, checks, entities, judged, links, metrics, watched
 from tasks.context import Context
 from tasks.ledger import Partition
 from tasks.sources import registry
@@ -55,7 +55,7 @@ def gaps(context: Context, days: Days) -> list[Partition]:
         if links.is_stale(context, scope):
             found.append(Partition(DELIVERIES.name, scope))
         linked = links.manifest(context, scope, days)
-        stale = {window.day for window in metrics.stale(context, scope, days) if window.why != metrics.WORKED_ON}
+        stale = {window.day for window in metrics.stale(context, scope, days) if window.why != checks.WORKED_ON}
         stale |= {day for day in schema.each_day(days) if day not in linked}
         found += [Partition(DORA_DAILY.name, scope, day) for day in sorted(stale)]
     return found
@@ -70,7 +70,7 @@ def standings(context: Context, scope: str) -> Iterator[Standing]:
         stale = {window.day: window.why for window in entities.stale(context, dataset, scope)}
         yield from _windowed(context, dataset.name, scope, stale)
     why = links.is_stale(context, scope)
-    state = State.COMPLETE if why is None else State.MISSING if why == "missing" else State.STALE
+    state = State.COMPLETE if why is None else State.MISSING if why == checks.MISSING else State.STALE
     held = sum(1 for day in links.manifest(context, scope).values() if day.blocked)
     if held and state is State.COMPLETE:
         state, why = State.BLOCKED, f"{held} of its days: see `touchstone check {DELIVERIES.name}`"

@@ -31,9 +31,6 @@ Stream = tuple[str, str, str]
 Missing = tuple[str | None, str | None, date | None]
 """Origin, stream and window of a record that could not be read, each None where it cannot be told."""
 
-SWEEP: Final = "sweep"
-"""Dataset name of the ledger documents that hold cursors: one per source and unit, whole history."""
-
 CODE: Final = "bronze/2"
 """Items are stored as they came; there is no transform whose change could make them stale."""
 

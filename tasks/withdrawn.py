@@ -15,6 +15,7 @@ from typing import Any, Final
 from pymongo import UpdateOne
 
 from config import schema
+from config.catalog import SWEEP
 from tasks.context import Context
 from tasks.ledger import Claim
 
@@ -100,7 +101,7 @@ def _settle(
 def _sole_feeders(context: Context, origins: Iterable[str]) -> dict[str, str]:
     """Of each origin that one unit alone feeds, that unit: it has brought what does not say who did."""
     feeders = defaultdict(set)
-    for sweep in context.db[schema.LEDGER].find({"dataset": "sweep"}, {"scope": 1, "feeds.origin": 1}):
+    for sweep in context.db[schema.LEDGER].find({"dataset": SWEEP}, {"scope": 1, "feeds.origin": 1}):
         for feed in sweep.get("feeds", ()):
             feeders[feed["origin"]].add(sweep["scope"])
     return {origin: next(iter(feeders[origin])) for origin in origins if len(feeders[origin]) == 1}

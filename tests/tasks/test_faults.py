@@ -286,7 +286,7 @@ def losing_transform(stage: Stage) -> Source:
 
     asked = entities._items
     stage.patch.setattr(entities, "_items", items)
-    stage.patch.setattr(entities, "_transform", lambda: "faulty")
+    stage.patch.setattr(entities, "code_version", lambda *_: "faulty")
     return stage.file(HISTORY)
 
 
@@ -298,7 +298,7 @@ def deleting_transform(stage: Stage) -> Source:
 
     made = shapes.row
     stage.patch.setattr(shapes, "row", row)
-    stage.patch.setattr(entities, "_transform", lambda: "faulty")
+    stage.patch.setattr(entities, "code_version", lambda *_: "faulty")
     return stage.file(HISTORY)
 
 
@@ -307,7 +307,7 @@ def faulty_definition(name: str, made: Callable[[], Any], lines: Callable[[], Se
 
     def inject(stage: Stage) -> Source:
         stage.patch.setattr(definitions, name, made)
-        stage.patch.setattr(metrics, "_definitions", lambda: "faulty")
+        stage.patch.setattr(metrics, "code_version", lambda *_: "faulty")
         return stage.file(lines())
 
     return inject

@@ -23,7 +23,7 @@ from config.settings import Collection, ConfigError
 from quality import validation
 from quality.findings import Report
 from quality.quarantine import State
-from tasks import aside, aside_rows, checks, foreign, judged, survey, watched
+from tasks import aside, aside_rows, checks, foreign, survey, watched
 from tasks.context import Context
 from tasks.foreign import WatchError, scope_of
 from tests.harness import make_context
@@ -397,8 +397,7 @@ def test_a_window_of_more_rows_than_fit_is_read_in_pieces(
     context: Context, orders: Coll, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And judged as one: a key that is doubled in another piece is found, and findings are added up."""
-    monkeypatch.setattr(foreign, "ROWS", 10)
-    monkeypatch.setattr(judged, "ROWS", 10)
+    monkeypatch.setattr(checks, "ROWS", 10)
     context, dataset = configured(context, rules=[POSITIVE, UNIQUE | {"severity": "warning"}])
     orders.insert_many([order(number, amount=-1 if number % 7 == 0 else 1) for number in range(35)])
     orders.insert_many([order(100, 1.5), order(101, 0.6) | {"order": 1}])
