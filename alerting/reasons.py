@@ -1,0 +1,81 @@
+"""Whether, and why, somebody is to be told of an incident: one pure function, and when it will next say yes."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from alerting.incidents import DEFAULT, RANK, Incident, Policy, State, Told
+from quality.findings import Severity
+
+
+class Reason(StrEnum):
+    """Why somebody is to be told."""
+
+    NONE = "none"
+    OPENED = "opened"
+    WORSENED = "worsened"
+    CHANGED = "changed"
+    REOPENED = "reopened"
+    REMINDER = "reminder"
+    RESOLVED = "resolved"
+
+
+def is_flapping(incident: Incident, policy: Policy = DEFAULT) -> bool:
+    """Whether it opened so often lately that only what lasts is told."""
+    if not incident.openings:
+        return False
+    last = incident.openings[-1]
+    return sum(last - at <= policy.reopen for at in incident.openings) >= policy.flapping
+
+
+def notify_reason(incident: Incident, now: datetime, policy: Policy = DEFAULT) -> Reason:
+    """Whether, and why, somebody is to be told of `incident` now. The first rule that applies decides."""
+    told = incident.told
+    if incident.state is State.RESOLVED:
+        if told is None or told.state is State.RESOLVED:
+            return Reason.NONE  # a resolution whose opening was never told stays silent
+        since = incident.resolved_at or now
+        return Reason.NONE if is_flapping(incident, policy) and now - since < policy.settle else Reason.RESOLVED
+    if incident.state is State.QUIET or incident.cause is not None or incident.is_silenced(now):
+        return Reason.NONE
+    return _of_open(incident, now, policy)
+
+
+def _of_open(incident: Incident, now: datetime, policy: Policy) -> Reason:
+    told = incident.told
+    if told is None:
+        return Reason.OPENED
+    if told.state is State.RESOLVED:
+        settled = now - incident.openings[-1] >= policy.settle
+        return Reason.REOPENED if settled or not is_flapping(incident, policy) else Reason.NONE
+    if told.revision < incident.revision:
+        if RANK[incident.severity] > RANK[told.severity]:
+            return Reason.WORSENED
+        if now - told.at >= policy.change or _was_answered(incident, told):
+            return Reason.CHANGED
+    if policy.remind is not None and incident.severity is Severity.CRITICAL and incident.acknowledged is None:
+        last = max(told.at, told.reminded_at or told.at)
+        if now - last >= policy.remind:
+            return Reason.REMINDER
+    return Reason.NONE
+
+
+def _was_answered(incident: Incident, told: Told) -> bool:
+    """Whether a person has done something with it since: shown at once."""
+    return any(event.by and event.revision > told.revision for event in incident.story)
+
+
+def due(incident: Incident, now: datetime, policy: Policy = DEFAULT) -> datetime | None:
+    """When somebody is to be told next if nothing else happens; None if never."""
+    moments = [now]
+    if incident.silenced:
+        moments.append(incident.silenced.until)
+    if incident.resolved_at:
+        moments.append(incident.resolved_at + policy.settle)
+    if incident.openings:
+        moments.append(incident.openings[-1] + policy.settle)
+    if told := incident.told:
+        moments.append(told.at + policy.change)
+        if policy.remind is not None:
+            moments.append(max(told.at, told.reminded_at or told.at) + policy.remind)
+    coming = sorted(moment for moment in moments if moment >= now)
+    return next((at for at in coming if notify_reason(incident, at, policy) is not Reason.NONE), None)
