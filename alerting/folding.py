@@ -1,12 +1,14 @@
 """What becomes of an incident: by the reports of checks, and by what people do with it. Pure."""
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
 
 from alerting.incidents import (
     DEFAULT,
+    GROUPS,
     RANK,
     Acknowledgement,
     Event,
@@ -14,16 +16,24 @@ from alerting.incidents import (
     Mark,
     Policy,
     Report,
+    Said,
     Silence,
     State,
     first_id,
     is_group,
 )
+from alerting.reports import bounded
+from quality.findings import Severity
 
 MARKS: Final = 400
-"""Windows that an incident remembers one by one; the oldest go first."""
+"""Failing windows that an incident remembers one by one, the newest; and as many others."""
+SAID: Final = 20
+"""Of so many of them, the worst and then the newest, it remembers what was said."""
 STORY: Final = 50
-"""Events that an incident tells; the first stays, the oldest of the rest go."""
+"""Events that an incident tells, and openings; the first stays, the oldest of the rest go."""
+TICK: Final = timedelta(milliseconds=1)
+"""The least difference between two moments that MongoDB keeps apart."""
+T = TypeVar("T")
 
 
 def stored(at: datetime) -> datetime:
@@ -32,66 +42,141 @@ def stored(at: datetime) -> datetime:
 
 
 def fold(incident: Incident | None, report: Report, policy: Policy = DEFAULT) -> Incident:
-    """What `report` makes of the last incident of its fingerprint (None: there was none).
+    """What `report` makes of the last incident of its fingerprint (None: there was none); see `fold_all`."""
+    return fold_all(incident, [report], policy)
 
-    Folding a report twice equals folding it once, and the order of reports does not matter for what is wrong at the
-    end. A resolved incident that goes wrong again is reopened within `policy.reopen`; after that the answer is a new
-    one, with the next id. Raises ValueError if the report is of another fingerprint.
+
+def fold_all(incident: Incident | None, reports: Sequence[Report], policy: Policy = DEFAULT) -> Incident:
+    """What `reports`, at least one, make of the last incident of their fingerprint (None: there was none).
+
+    Folding them twice equals folding them once. Neither their order matters for what is wrong at the end, nor whether
+    they come together or one by one; those that come together make one event. A resolved incident that goes wrong again
+    is reopened within `policy.reopen`; after that the answer is a new one, with the next id. Raises ValueError if a
+    report is of another fingerprint.
     """
     if incident is None:
-        incident = Incident(first_id(report.key, report.kind), report.key, report.kind, report.severity)
-    if incident.key != report.key:
-        message = f"a report on {report.key} cannot be folded into an incident of {incident.key}"
-        raise ValueError(message)
-    report = replace(report, at=stored(report.at))
-    window = report.window.isoformat() if report.window else ""
-    mark = Mark(report.at, report.failed)
-    before = incident.marks.get(window)
-    if before is not None and mark <= before:
+        first = reports[0]
+        incident = Incident(first_id(first.key, first.kind), first.key, first.kind, Severity.INFO)
+    for report in reports:
+        if incident.key != report.key:
+            raise ValueError(f"a report on {report.key} cannot be folded into an incident of {incident.key}")
+    plain = (replace(one, at=stored(one.at), facts=bounded(one.facts)) for one in reports)
+    ordered = sorted(plain, key=lambda one: (one.at, repr(one.facts)))
+    marked = _marked(incident, ordered)
+    if marked.marks == incident.marks:
         return incident
-    newest = all((mark.at, window) >= (other.at, w) for w, other in incident.marks.items() if other.failed)
-    marked = replace(
-        incident, lasting=incident.lasting or report.lasting, marks=_capped({**incident.marks, window: mark})
+    fresh = {window: mark.at for window, mark in marked.marks.items() if mark != incident.marks.get(window)}
+    if incident.state is not State.OPEN:
+        failed = [fresh[window] for window in marked.failing if window in fresh]
+        return _capped(_opened(marked, min(failed, default=ordered[-1].at), policy) if marked.failing else marked)
+    if marked.failing:
+        return _capped(_changed(incident, marked, max(fresh.values())))
+    return _capped(_mended(incident, marked, ordered))
+
+
+def _marked(incident: Incident, reports: Sequence[Report]) -> Incident:
+    """With what `reports` say that was not known, and what follows; where nothing is wrong, the facts stay."""
+    marks = dict(incident.marks)
+    for report in reports:
+        window, mark = report.window.isoformat() if report.window else "", _mark(report)
+        before = marks.get(window)
+        if before is None or mark.weight > before.weight:
+            marks[window] = mark
+        elif mark.weight == before.weight and before.said is None:
+            marks[window] = replace(before, said=mark.said)
+    marked = replace(incident, marks=marks)
+    wrong = [marks[window] for window in marked.failing]
+    if not wrong:
+        return marked
+    severity = max((mark.severity for mark in wrong), key=RANK.__getitem__)
+    said = [mark.said for mark in sorted((one for one in wrong if one.said), key=_importance) if mark.said]
+    if not said:
+        return replace(marked, severity=severity)
+    return replace(
+        marked,
+        severity=severity,
+        kind=said[-1].kind,
+        facts=said[-1].facts,
+        metrics=tuple(dict.fromkeys(one for each in reversed(said) for one in each.metrics)),
+        scopes=tuple(dict.fromkeys(one for each in reversed(said) for one in each.scopes)),
     )
-    if report.failed and (newest or incident.state is State.QUIET):
-        marked = replace(marked, facts=report.facts, kind=report.kind, severity=report.severity)
-        marked = replace(marked, metrics=report.metrics, scopes=report.scopes)
-    if not marked.failing:
-        return _resolved(marked, report) if incident.state is State.OPEN else marked
-    if incident.state is State.OPEN:
-        return _changed(incident, marked, report)
-    return _opened(marked, report, policy)
 
 
-def _opened(marked: Incident, report: Report, policy: Policy) -> Incident:
-    if marked.state is State.QUIET:
-        opened = replace(marked, state=State.OPEN, openings=(report.at,))
-        return _say(opened, report.at, "opened", report.facts.title)
-    since = marked.resolved_at or report.at
-    if report.at - since <= policy.reopen:
-        again = replace(
-            marked, state=State.OPEN, openings=(*marked.openings, report.at), resolved_at=None, acknowledged=None
-        )
-        return _say(again, report.at, "reopened", report.facts.title)
+def _mark(report: Report) -> Mark:
+    if not report.failed:
+        return Mark(report.at, failed=False)
+    said = Said(report.kind, report.facts, report.metrics, report.scopes)
+    return Mark(report.at, failed=True, severity=report.severity, lasting=report.lasting, said=said)
+
+
+def _importance(mark: Mark) -> tuple[int, datetime]:
+    """What is told of an incident is what was said of its most important failure: the worst, and then the newest."""
+    return (RANK[mark.severity], mark.at)
+
+
+def _capped(incident: Incident) -> Incident:
+    """Without what is too much. What fails stays as it was, but for the oldest of more than MARKS windows."""
+    marks, failing = dict(incident.marks), incident.failing
+    for window in failing[:-MARKS]:
+        del marks[window]
+    if len(incident.marks) - len(failing) > MARKS:
+        mending = _mending(incident.marks)
+        others = sorted(set(incident.marks).difference(failing), key=lambda window: (window in mending, window))
+        for window in others[:-MARKS]:
+            del marks[window]
+    if len(said := [window for window, mark in marks.items() if mark.said]) > SAID:
+        now = set(failing)
+        said.sort(key=lambda window: (window in now, _importance(marks[window]), window))
+        marks |= {window: replace(marks[window], said=None) for window in said[:-SAID]}
+    return incident if marks == incident.marks else replace(incident, marks=marks)
+
+
+def _mending(marks: Mapping[str, Mark]) -> set[str]:
+    """Windows that passed, and no later one did so since."""
+    found: set[str] = set()
+    newest: datetime | None = None
+    for window, mark in sorted(marks.items(), key=lambda one: one[0], reverse=True):
+        if not mark.failed and (newest is None or mark.at > newest):
+            found.add(window)
+            newest = mark.at
+    return found
+
+
+def _opened(marked: Incident, at: datetime, policy: Policy) -> Incident:
+    """Its moments never go back, though clocks may: the newest incident of a fingerprint was opened last."""
+    title, since = marked.facts.title, marked.resolved_at
+    if since is None:
+        return _say(replace(marked, state=State.OPEN, openings=(at,)), at, "opened", title)
+    if at - since <= policy.reopen and marked.kind not in GROUPS:  # a group is another one each time
+        openings = _shortened((*marked.openings, max(at, since)))
+        cause = None if is_group(marked.cause) else marked.cause  # which may be over: then nobody would be told
+        again = replace(marked, state=State.OPEN, openings=openings, resolved_at=None, acknowledged=None, cause=cause)
+        return _say(again, at, "reopened", title)
     name, number = marked.id.rsplit("-", 1)
-    kept = {window: marked.marks[window] for window in marked.failing}
-    fresh = Incident(f"{name}-{int(number) + 1}", marked.key, report.kind, report.severity, lasting=marked.lasting)
-    fresh = replace(fresh, marks=kept, facts=report.facts, metrics=report.metrics, scopes=report.scopes)
-    return _say(replace(fresh, state=State.OPEN, openings=(report.at,)), report.at, "opened", report.facts.title)
+    fresh = Incident(f"{name}-{int(number) + 1}", marked.key, marked.kind, marked.severity, State.OPEN)
+    fresh = replace(fresh, marks=marked.marks, cleared_at=marked.cleared_at)
+    fresh = replace(fresh, facts=marked.facts, metrics=marked.metrics, scopes=marked.scopes)
+    at = max(at, marked.openings[0] + TICK)
+    return _say(replace(fresh, openings=(at,)), at, "opened", title)
 
 
-def _changed(before: Incident, marked: Incident, report: Report) -> Incident:
+def _shortened(events: tuple[T, ...]) -> tuple[T, ...]:
+    return events if len(events) <= STORY else (events[0], *events[len(events) - STORY + 1 :])
+
+
+def _changed(before: Incident, marked: Incident, at: datetime) -> Incident:
     """Still open: a change is material if the severity, the failing windows or what is observed of them differ."""
     rank = RANK[marked.severity] - RANK[before.severity]
     if rank:
         what = "worsened" if rank > 0 else "eased"
         if rank > 0 and is_group(marked.cause):
             marked = replace(marked, cause=None)  # it is worth a message of its own now
-        return _say(marked, report.at, what, f"now {marked.severity}: {marked.facts.observed or marked.facts.title}")
-    if marked.failing != before.failing:
-        return _say(marked, report.at, "changed", _windows_told(before.failing, marked.failing))
+        return _say(marked, at, what, f"now {marked.severity}: {marked.facts.observed or marked.facts.title}")
+    failing, failed = marked.failing[-MARKS:], before.failing[-MARKS:]
+    if failing != failed:
+        return _say(marked, at, "changed", _windows_told(failed, failing))
     if marked.facts != before.facts:
-        return _say(marked, report.at, "changed", marked.facts.observed or marked.facts.title)
+        return _say(marked, at, "changed", marked.facts.observed or marked.facts.title)
     return marked
 
 
@@ -102,28 +187,30 @@ def _windows_told(before: tuple[str, ...], now: tuple[str, ...]) -> str:
     return f"{len(now)} windows now: {'; '.join(one for one in told if one)}"
 
 
-def _resolved(marked: Incident, report: Report) -> Incident:
-    passed = f"the check ran and passed on {report.window}" if report.window else "it is well again"
-    return _say(replace(marked, state=State.RESOLVED, resolved_at=report.at), report.at, "resolved", passed)
+def _mended(before: Incident, marked: Incident, ordered: Sequence[Report]) -> Incident:
+    """Resolved, at the moment of the report after which nothing was wrong any more."""
+    failed, passed = [one for one in ordered if one.failed], [one for one in ordered if not one.failed]
+    if not passed:
+        return marked
+    last = bisect_left(
+        range(len(passed) - 1), x=True, key=lambda n: not _marked(before, [*failed, *passed[: n + 1]]).failing
+    )
+    report = passed[last]
+    window = f"the check ran and passed on {report.window}" if report.window else "it is well again"
+    return _over(marked, report.at, report.facts.observed or window)
+
+
+def _over(incident: Incident, at: datetime, text: str, by: str = "") -> Incident:
+    over = _say(replace(incident, state=State.RESOLVED), at, "resolved", text, by)
+    return replace(over, resolved_at=over.changed_at)
 
 
 def _say(incident: Incident, at: datetime, what: str, text: str, by: str = "") -> Incident:
     """`incident` at its next revision, with one more line in its story."""
     revision = incident.revision + 1
-    told = (*incident.story, Event(revision, at, what, text, by))
-    if len(told) > STORY:
-        told = (told[0], *told[len(told) - STORY + 1 :])
+    story = _shortened((*incident.story, Event(revision, at, what, text, by)))
     at = max(at, incident.changed_at) if incident.changed_at else at
-    return replace(incident, revision=revision, changed_at=at, story=told)
-
-
-def _capped(marks: Mapping[str, Mark]) -> Mapping[str, Mark]:
-    if len(marks) <= MARKS:
-        return marks
-    passed = sorted(window for window, mark in marks.items() if not mark.failed)
-    failed = sorted(window for window, mark in marks.items() if mark.failed)
-    gone = set([*passed[:-1], *failed][: len(marks) - MARKS])
-    return {window: mark for window, mark in marks.items() if window not in gone}
+    return replace(incident, revision=revision, changed_at=at, story=story)
 
 
 def acknowledge(incident: Incident, by: str, at: datetime, note: str = "") -> Incident:
@@ -146,9 +233,9 @@ def silence(incident: Incident, until: datetime, by: str, at: datetime, reason: 
 def resolve(incident: Incident, by: str, at: datetime, note: str) -> Incident:
     """A person says that it is over: what failed until now no longer counts. Raises ValueError if it is not open."""
     _must_be_open(incident)
-    newest = max((mark.at for mark in incident.marks.values()), default=at)
-    over = replace(incident, state=State.RESOLVED, resolved_at=at, cleared_at=max(at, newest))
-    return _say(over, at, "resolved", note, by)
+    ahead = {w: replace(mark, cleared=True) for w, mark in incident.marks.items() if mark.failed and mark.at > at}
+    cleared = replace(incident, marks={**incident.marks, **ahead}, cleared_at=max(at, incident.cleared_at or at))
+    return _over(cleared, at, note, by)
 
 
 def attach(incident: Incident, cause: str | None) -> Incident:

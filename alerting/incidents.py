@@ -1,52 +1,24 @@
-"""What an incident is: one open problem with a life, and the reports that it is made of. Pure.
+"""What an incident is: one open problem with a life, made of the reports on it. Pure.
 
-A report is what one check said of one window of one series; a check that did not run makes no report, so that missing
-data says nothing. Of several reports on one window the newest counts, in whichever order they come: the marks of an
-incident are a map from window to the newest report, and what is wrong follows from them. `folding` makes incidents of
-reports, `reasons` says whether somebody is to be told.
+Of several reports on one window the newest counts, in whichever order they come: the marks of an incident are a map
+from window to what was said of it last, and what is wrong, how badly and what is told of it follow from them. `folding`
+makes incidents of reports, `reasons` says whether somebody is to be told.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final
 
-from config import schema
+from alerting.reports import GROUPS, NOTHING, RANK, Facts, Key, Kind, Report, fingerprint
 from quality.findings import Severity
 
-RANK: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
-
-
-class Kind(StrEnum):
-    """What kind of trouble it is."""
-
-    FINDING = "finding"
-    """Data breaks a rule."""
-    BROKEN_CHECK = "broken_check"
-    """A rule could not be judged."""
-    RECEIPT = "receipt"
-    """An extraction is unproven, or failed."""
-    DRIFT = "drift"
-    """Fields of a stream have changed."""
-    TASK = "task"
-    """A task raised, or its process is gone."""
-    MISSING = "missing"
-    """A window was not complete by its deadline."""
-    DELIVERY = "delivery"
-    """A message cannot be delivered."""
-    HISTORY = "history"
-    """The change stream lost its history; a full sweep took its place."""
-    HEARTBEAT = "heartbeat"
-    """The notifier is not running."""
-    STORM = "storm"
-    """Many incidents at once, told as one."""
-    DIGEST = "digest"
-    """The warnings of a day, told as one."""
-
-
-GROUPS: Final = frozenset({Kind.STORM, Kind.DIGEST})
-"""Kinds that only tell other incidents together: these are attached to them."""
+__all__ = [
+    "DEFAULT", "GROUPS", "RANK", "Acknowledgement", "Event", "Facts", "Incident", "Key", "Kind", "Mark", "Policy",
+    "Report", "Said", "Silence", "State", "Told", "document", "fingerprint", "first_id", "from_document", "is_group",
+]  # fmt: skip
 
 
 class State(StrEnum):
@@ -58,67 +30,34 @@ class State(StrEnum):
     RESOLVED = "resolved"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Key:
-    """Which problem it is, whatever the window and the value."""
-
-    dataset: str
-    """Or "tasks", "notifier"."""
-    scope: str
-    check: str
-    """Name of the rule, or of what else was looked at, e.g. "receipt"."""
-    measure: str = ""
-
-
-def fingerprint(key: Key) -> str:
-    """One open incident per fingerprint: 128 bits in hex, equal for equal keys."""
-    return schema.digest([key.dataset, key.scope, key.check, key.measure])
-
-
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is told of it, as plain text: escaped where it is rendered."""
+class Said:
+    """What a report told of a failure, besides that it is one."""
 
-    title: str
-    """What is wrong, in a line."""
-    expected: str = ""
-    observed: str = ""
-    why: str = ""
-    """What it means."""
-    command: str = ""
-    """The next step: a command line."""
-    examples: tuple[str, ...] = ()
-    series: tuple[str, str, str] | None = None
-    """Dataset, scope and measure of the observations that a chart shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one check said of one window."""
-
-    key: Key
-    at: datetime
-    """When it was judged."""
-    failed: bool
     kind: Kind
-    window: date | None = None
-    """None: it is not about a window."""
-    severity: Severity = Severity.CRITICAL
-    lasting: bool = False
-    """Only the window itself can mend it: that a later one passes says nothing about it."""
-    facts: Facts = Facts("")
+    facts: Facts
     metrics: tuple[str, ...] = ()
-    """What it makes untrustworthy."""
     scopes: tuple[str, ...] = ()
-    """Of which scopes."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Mark:
-    """The newest that was said of one window; of the same moment, that it failed."""
+    """What was said of one window last."""
 
     at: datetime
     failed: bool
+    severity: Severity = Severity.INFO
+    lasting: bool = False
+    """See `Report`."""
+    said: Said | None = None
+    """Kept for the failures that matter most."""
+    cleared: bool = False
+    """A person has resolved it, whose clock is behind that of the check."""
+
+    @property
+    def weight(self) -> tuple[datetime, bool, int]:
+        """Of two marks on one window the heavier counts: the newer; of the same moment, the worse."""
+        return (self.at, self.failed, RANK[self.severity])
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +107,11 @@ class Told:
     reminded_at: datetime | None = None
     chart: bool = False
     """A chart was tried."""
+    fence: int = 0
+    """Of the notifier that delivered it: one that lost its lease cannot overwrite what its successor has told."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Incident:
     """One problem from its opening to its resolution."""
 
@@ -179,12 +120,11 @@ class Incident:
     kind: Kind
     severity: Severity
     state: State = State.QUIET
-    lasting: bool = False
     revision: int = 0
     """Grows with each material change."""
     marks: Mapping[str, Mark] = field(default_factory=dict)
     """By window ("" where it is not about one)."""
-    facts: Facts = Facts("")
+    facts: Facts = NOTHING
     metrics: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     openings: tuple[datetime, ...] = ()
@@ -212,25 +152,26 @@ class Incident:
         """When it was opened first."""
         return self.openings[0] if self.openings else None
 
-    @property
+    @cached_property
     def failing(self) -> tuple[str, ...]:
-        """The windows that are wrong now, in order of time."""
-        return tuple(sorted(w for w, mark in self.marks.items() if _counts(w, mark, self)))
+        """The windows that are wrong now, in order of time: those that failed and that nothing has mended since.
+
+        A later window that was judged later, and passed, mends it, unless only the window itself can.
+        """
+        found: list[str] = []
+        mended: datetime | None = None
+        for window, mark in sorted(self.marks.items(), key=lambda one: one[0], reverse=True):
+            if not mark.failed:
+                mended = mark.at if mended is None else max(mended, mark.at)
+            elif mark.cleared or (self.cleared_at is not None and mark.at <= self.cleared_at):
+                continue
+            elif mark.lasting or not window or mended is None or mended <= mark.at:
+                found.append(window)
+        return tuple(reversed(found))
 
     def is_silenced(self, now: datetime) -> bool:
         """Whether nobody wants to hear of it now."""
         return self.silenced is not None and now < self.silenced.until
-
-
-def _counts(window: str, mark: Mark, incident: Incident) -> bool:
-    """Whether it is a failure that nothing has mended."""
-    if not mark.failed or (incident.cleared_at is not None and mark.at <= incident.cleared_at):
-        return False
-    if incident.lasting or not window:
-        return True
-    return not any(
-        not later.failed and later.at > mark.at and other >= window for other, later in incident.marks.items()
-    )
 
 
 def first_id(key: Key, kind: Kind) -> str:
@@ -266,14 +207,21 @@ DEFAULT: Final = Policy()
 
 def document(incident: Incident) -> dict[str, Any]:
     """As it is kept in MongoDB (see `schema.IncidentDocument`)."""
-    kept = asdict(incident)
+    kept = asdict(replace(incident, marks={}))
     kept["_id"] = kept.pop("id")
     kept["fingerprint"] = incident.fingerprint
     kept["open"] = incident.state is State.OPEN
     kept["opened_at"] = incident.opened_at
-    kept["failing"] = list(incident.failing)
-    kept["marks"] = [{"window": window, **asdict(mark)} for window, mark in sorted(incident.marks.items())]
+    kept["failing"] = incident.failing
+    kept["marks"] = [{"window": window, **_kept(mark)} for window, mark in sorted(incident.marks.items())]
     return {key: _plain(value) for key, value in kept.items()}
+
+
+def _kept(mark: Mark) -> dict[str, Any]:
+    """`mark` without what is as it is by default: there may be many."""
+    kept = {"at": mark.at, "failed": mark.failed, "severity": mark.severity, "lasting": mark.lasting}
+    kept |= {"cleared": mark.cleared, "said": asdict(mark.said) if mark.said else None}
+    return {key: value for key, value in kept.items() if value or key == "failed"}
 
 
 def _plain(value: Any) -> Any:
@@ -286,8 +234,6 @@ def _plain(value: Any) -> Any:
 
 def from_document(kept: Mapping[str, Any]) -> Incident:
     """What `document` kept."""
-    facts = kept["facts"]
-    series = facts["series"]
     told, acknowledged, silenced = kept["told"], kept["acknowledged"], kept["silenced"]
     return Incident(
         id=kept["_id"],
@@ -295,10 +241,9 @@ def from_document(kept: Mapping[str, Any]) -> Incident:
         kind=Kind(kept["kind"]),
         severity=Severity(kept["severity"]),
         state=State(kept["state"]),
-        lasting=kept["lasting"],
         revision=kept["revision"],
-        marks={one["window"]: Mark(one["at"], one["failed"]) for one in kept["marks"]},
-        facts=Facts(**{**facts, "examples": tuple(facts["examples"]), "series": tuple(series) if series else None}),
+        marks={one["window"]: _mark(one) for one in kept["marks"]},
+        facts=_facts(kept["facts"]),
         metrics=tuple(kept["metrics"]),
         scopes=tuple(kept["scopes"]),
         openings=tuple(kept["openings"]),
@@ -312,3 +257,17 @@ def from_document(kept: Mapping[str, Any]) -> Incident:
         story=tuple(Event(**one) for one in kept["story"]),
         told=Told(**{**told, "state": State(told["state"]), "severity": Severity(told["severity"])}) if told else None,
     )
+
+
+def _facts(kept: Mapping[str, Any]) -> Facts:
+    series = kept["series"]
+    return Facts(**{**kept, "examples": tuple(kept["examples"]), "series": tuple(series) if series else None})
+
+
+def _mark(kept: Mapping[str, Any]) -> Mark:
+    said = None
+    if told := kept.get("said"):
+        said = Said(Kind(told["kind"]), _facts(told["facts"]), tuple(told["metrics"]), tuple(told["scopes"]))
+    severity = Severity(kept.get("severity", Severity.INFO))
+    cleared = kept.get("cleared", False)
+    return Mark(kept["at"], kept["failed"], severity, kept.get("lasting", False), said, cleared)

@@ -1,10 +1,14 @@
 """Whether, and why, somebody is to be told of an incident: one pure function, and when it will next say yes."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
-from alerting.incidents import DEFAULT, RANK, Incident, Policy, State, Told
+from alerting.incidents import DEFAULT, GROUPS, RANK, Incident, Kind, Policy, State, Told
 from quality.findings import Severity
+
+STORM_CHANGE: Final = timedelta(seconds=20)
+"""The least time between two counts of a storm."""
 
 
 class Reason(StrEnum):
@@ -21,7 +25,7 @@ class Reason(StrEnum):
 
 def is_flapping(incident: Incident, policy: Policy = DEFAULT) -> bool:
     """Whether it opened so often lately that only what lasts is told."""
-    if not incident.openings:
+    if not incident.openings or incident.kind in GROUPS:
         return False
     last = incident.openings[-1]
     return sum(last - at <= policy.reopen for at in incident.openings) >= policy.flapping
@@ -31,10 +35,9 @@ def notify_reason(incident: Incident, now: datetime, policy: Policy = DEFAULT) -
     """Whether, and why, somebody is to be told of `incident` now. The first rule that applies decides."""
     told = incident.told
     if incident.state is State.RESOLVED:
-        if told is None or told.state is State.RESOLVED:
-            return Reason.NONE  # a resolution whose opening was never told stays silent
-        since = incident.resolved_at or now
-        return Reason.NONE if is_flapping(incident, policy) and now - since < policy.settle else Reason.RESOLVED
+        if told is None or told.state is State.RESOLVED or incident.kind is Kind.DIGEST:
+            return Reason.NONE  # a resolution whose opening was never told stays silent, and so does yesterday's digest
+        return Reason.RESOLVED if _is_settled(incident, incident.resolved_at or now, now, policy) else Reason.NONE
     if incident.state is State.QUIET or incident.cause is not None or incident.is_silenced(now):
         return Reason.NONE
     return _of_open(incident, now, policy)
@@ -45,18 +48,27 @@ def _of_open(incident: Incident, now: datetime, policy: Policy) -> Reason:
     if told is None:
         return Reason.OPENED
     if told.state is State.RESOLVED:
-        settled = now - incident.openings[-1] >= policy.settle
-        return Reason.REOPENED if settled or not is_flapping(incident, policy) else Reason.NONE
+        return Reason.REOPENED if _is_settled(incident, incident.openings[-1], now, policy) else Reason.NONE
     if told.revision < incident.revision:
         if RANK[incident.severity] > RANK[told.severity]:
             return Reason.WORSENED
-        if now - told.at >= policy.change or _was_answered(incident, told):
+        if now - told.at >= patience(incident, policy) or _was_answered(incident, told):
             return Reason.CHANGED
     if policy.remind is not None and incident.severity is Severity.CRITICAL and incident.acknowledged is None:
         last = max(told.at, told.reminded_at or told.at)
         if now - last >= policy.remind:
             return Reason.REMINDER
     return Reason.NONE
+
+
+def _is_settled(incident: Incident, since: datetime, now: datetime, policy: Policy) -> bool:
+    """Whether it has been as it is for long enough; a moment that is yet to come is of a clock that is wrong."""
+    return not is_flapping(incident, policy) or not timedelta(0) <= now - since < policy.settle
+
+
+def patience(incident: Incident, policy: Policy) -> timedelta:
+    """The least time between two tellings of changes that are no worse."""
+    return STORM_CHANGE if incident.kind is Kind.STORM else policy.change
 
 
 def _was_answered(incident: Incident, told: Told) -> bool:
@@ -74,7 +86,7 @@ def due(incident: Incident, now: datetime, policy: Policy = DEFAULT) -> datetime
     if incident.openings:
         moments.append(incident.openings[-1] + policy.settle)
     if told := incident.told:
-        moments.append(told.at + policy.change)
+        moments.append(told.at + patience(incident, policy))
         if policy.remind is not None:
             moments.append(max(told.at, told.reminded_at or told.at) + policy.remind)
     coming = sorted(moment for moment in moments if moment >= now)

@@ -4,6 +4,7 @@ Every write is a compare-and-set on the document's version, so that a check, a p
 same incident at the same time. That one fingerprint has one open incident is for a unique index to see to.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -12,18 +13,24 @@ from typing import Any, Final
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import DuplicateKeyError
 
-from alerting.folding import fold
-from alerting.incidents import DEFAULT, Incident, Policy, Report, State, document, fingerprint, from_document
+from alerting.folding import fold_all, stored
+from alerting.incidents import DEFAULT, Incident, Key, Policy, Report, State, document, fingerprint, from_document
 from alerting.reasons import due
 from config import schema
 from config.settings import Settings
 
 SKEW: Final = timedelta(seconds=5)
 """How far the clocks of those who report and those who tell may be apart, so that nobody waits for it."""
+TRIES: Final = 200
+"""Somebody gets through each time; so many, in 15 s, are no race, but two problems under one id."""
 
 
 class UnknownIncidentError(LookupError):
     """No incident, or more than one, begins with that id."""
+
+
+class ContendedError(RuntimeError):
+    """Others wrote the same incident each time that we tried."""
 
 
 class Store:
@@ -47,11 +54,11 @@ class Store:
         """Fold `reports` into the incidents that they are about; returns those that changed.
 
         adjust: what else is to be done with an incident that changed, in the same write, e.g. attach it to its cause.
-        What changes nothing writes nothing.
+        What changes nothing writes nothing. Raises ContendedError.
         """
         now = now or datetime.now(UTC)
         changed = []
-        by_key = sorted(reports, key=lambda one: (one.key, one.at, str(one.window)))
+        by_key = sorted(reports, key=lambda one: one.key)
         for _, group in groupby(by_key, key=lambda one: one.key):
             mine = list(group)
             if (after := self._fold(mine, now, adjust)) is not None:
@@ -60,23 +67,25 @@ class Store:
 
     def _fold(self, reports: list[Report], now: datetime, adjust: Callable[[Incident], Incident]) -> Incident | None:
         mark = fingerprint(reports[0].key)
-        while True:
+        for tried in range(TRIES):
+            _wait(tried)
             kept = self._incidents.find_one({"fingerprint": mark}, sort=[("opened_at", DESCENDING)])
-            before = after = from_document(kept) if kept else None
-            for report in reports:
-                after = fold(after, report, self.policy)
-            if after is None or after.state is State.QUIET or after == before:
+            before = from_document(kept) if kept else None
+            after = fold_all(before, reports, self.policy)
+            if after.state is State.QUIET or after == before:
                 return None
             after = adjust(after)
             if self._write(after, now, kept if before is not None and before.id == after.id else None):
                 return after
+        raise ContendedError(f"{reports[0].key}: not written in {TRIES} tries")
 
     def change(self, name: str, act: Callable[[Incident], Incident], now: datetime | None = None) -> Incident:
         """Do `act` to the incident `name` (its whole id); returns what became of it.
 
-        Raises UnknownIncidentError, and what `act` raises.
+        Raises UnknownIncidentError, ContendedError, and what `act` raises.
         """
-        while True:
+        for tried in range(TRIES):
+            _wait(tried)
             kept = self._incidents.find_one({"_id": name})
             if kept is None:
                 raise UnknownIncidentError(f"no incident {name!r}")
@@ -84,6 +93,7 @@ class Store:
             after = act(before)
             if after == before or self._write(after, now or datetime.now(UTC), kept):
                 return after
+        raise ContendedError(f"{name}: not written in {TRIES} tries")
 
     def find(self, start: str) -> Incident:
         """The one incident whose id is, or begins with, `start`. Raises UnknownIncidentError."""
@@ -104,7 +114,8 @@ class Store:
 
     def owed(self, now: datetime, limit: int = 0) -> list[Incident]:
         """Those of which somebody is to be told by now, what is longest owed first."""
-        found = self._incidents.find({"owed_at": {"$lte": now + SKEW}}, sort=[("owed_at", ASCENDING)], limit=limit)
+        by_now = {"owed_at": {"$type": "date", "$lte": now + SKEW}}  # the type, as the index knows no others
+        found = self._incidents.find(by_now, sort=[("owed_at", ASCENDING)], limit=limit)
         return [from_document(one) for one in found]
 
     def next_due(self) -> datetime | None:
@@ -112,9 +123,26 @@ class Store:
         found = self._incidents.find_one({"owed_at": {"$type": "date"}}, {"owed_at": 1}, sort=[("owed_at", ASCENDING)])
         return found["owed_at"] if found else None
 
-    def defer(self, incident: Incident, until: datetime) -> None:
-        """Look at it again then, unless it changes before."""
-        where = {"_id": incident.id, "revision": incident.revision, "owed_at": {"$type": "date"}}
+    def is_open(self, key: Key) -> bool:
+        """Whether there is an open incident of `key`."""
+        where = {"fingerprint": fingerprint(key), "open": True}
+        return self._incidents.find_one(where, {"_id": 1}) is not None
+
+    def reschedule(self, incident: Incident, now: datetime) -> bool:
+        """Make sure that it is looked at when it is due; returns whether that was not so."""
+        owed = due(incident, now, self.policy)
+        where: dict[str, Any] = {"_id": incident.id, "revision": incident.revision, "cause": incident.cause}
+        right = {"owed_at": None} if owed is None else {"owed_at": {"$lte": owed, "$type": "date"}}
+        if self._incidents.find_one({**where, **right}, {"_id": 1}) is not None:
+            return False
+        change = {"$set": {"owed_at": owed}, "$inc": {"version": 1}}
+        return self._incidents.update_one(where, change).modified_count == 1
+
+    def defer(self, incident: Incident, until: datetime | None) -> None:
+        """Look at it again then (None: not at all), unless it changes before."""
+        where: dict[str, Any] = {"_id": incident.id, "revision": incident.revision, "cause": incident.cause}
+        until = stored(until) if until else None
+        where["owed_at"] = {"$type": "date", "$ne": until}  # what is as it should be rings no bell
         self._incidents.update_one(where, {"$set": {"owed_at": until}, "$inc": {"version": 1}})
 
     def _write(self, after: Incident, now: datetime, kept: Mapping[str, Any] | None) -> bool:
@@ -132,6 +160,11 @@ class Store:
             return self._incidents.update_one(where, {"$set": fields}).matched_count == 1
         except DuplicateKeyError:  # somebody else has opened it meanwhile
             return False
+
+
+def _wait(tried: int) -> None:
+    """Until what others have written can be seen: reads are majority reads."""
+    time.sleep(min(tried, 100) / 1000)
 
 
 def policy_of(settings: Settings) -> Policy:

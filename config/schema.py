@@ -70,8 +70,32 @@ class LedgerDocument(TypedDict):
     """Why it is to be made again though nothing has changed."""
     error: NotRequired[str]
     """Why the last attempt failed, if it did."""
+    failed_at: NotRequired[datetime]
+    """When an attempt failed last."""
     run_id: NotRequired[str]
     published_at: NotRequired[datetime]
+
+
+class RunDocument(TypedDict):
+    """One run, as its tasks note it; see `tasks.life`."""
+
+    _id: str
+    kind: NotRequired[str]
+    """Name of the task: Backfill, Daily."""
+    started_at: NotRequired[datetime]
+    host: NotRequired[str]
+    pid: NotRequired[int]
+    alive_at: NotRequired[datetime]
+    """When its process last gave a sign of life."""
+    ended_at: NotRequired[datetime]
+    well: NotRequired[bool]
+    """All that was asked for is there."""
+    finished: NotRequired[dict[str, Any]]
+    """What it is through with, by a hash of its name."""
+    failures: NotRequired[list[dict[str, Any]]]
+    """Each `task`, `where`, `place`, `error`, `at`, and `scopes` as far as they are known."""
+    passed: NotRequired[list[dict[str, Any]]]
+    """Each `places` that were finished without an error, and `at`."""
 
 
 class IncidentDocument(TypedDict):
@@ -100,16 +124,27 @@ class IncidentDocument(TypedDict):
     """Grows with each write: every write is a compare-and-set on it."""
 
 
+IN_DOUBT: Final[Mapping[str, Any]] = {"proof.reason": {"$type": "string"}}
+"""Partitions that are not proven: only these have a reason. A query that names it is served by an index of them."""
+
 _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
     LEDGER: (
         IndexModel([("dataset", ASCENDING), ("scope", ASCENDING), ("window", ASCENDING)]),
         IndexModel([("blocked.first", ASCENDING)], sparse=True),
         IndexModel([("run_id", ASCENDING)]),
+        IndexModel([("report.findings.severity", ASCENDING)], sparse=True),
+        IndexModel([("error", ASCENDING)], sparse=True),
+        IndexModel([("proof.state", ASCENDING), ("dataset", ASCENDING)], partialFilterExpression=IN_DOUBT),
     ),
     QUARANTINE: (
         IndexModel([("sweep", ASCENDING)]),
         IndexModel([("dataset", ASCENDING), ("origin", ASCENDING), ("window", ASCENDING)]),
         IndexModel([("state", ASCENDING), ("set_aside_at", DESCENDING)]),
+        IndexModel(
+            [("dataset", ASCENDING), ("origin", ASCENDING), ("window", ASCENDING)],
+            name="misshapen",
+            partialFilterExpression={"rule": "shape", "state": "open"},
+        ),
     ),
     WITHDRAWN: (IndexModel([("dataset", ASCENDING), ("origin", ASCENDING), ("window", ASCENDING)]),),
     SCHEMA_FIELDS: (IndexModel([("dataset", ASCENDING)]),),
@@ -125,7 +160,10 @@ _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
         ),
     ),
     MANIFESTS: (IndexModel([("scope", ASCENDING)]),),
-    RUNS: (IndexModel([("ended_at", ASCENDING), ("alive_at", ASCENDING)]),),
+    RUNS: (
+        IndexModel([("ended_at", ASCENDING), ("alive_at", ASCENDING)]),
+        IndexModel([("failures.at", ASCENDING)], sparse=True),
+    ),
     INCIDENTS: (
         IndexModel([("fingerprint", ASCENDING)], name="one_open", unique=True, partialFilterExpression={"open": True}),
         IndexModel([("fingerprint", ASCENDING), ("opened_at", DESCENDING)]),
@@ -133,6 +171,7 @@ _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
         IndexModel([("open", ASCENDING), ("opened_at", DESCENDING)]),
         IndexModel([("scopes", ASCENDING)], partialFilterExpression={"open": True}),
         IndexModel([("cause", ASCENDING)], partialFilterExpression={"cause": {"$type": "string"}}),
+        IndexModel([("told.chart", ASCENDING)], partialFilterExpression={"told.chart": False}),
     ),
     DELIVERY_ROWS: (IndexModel([("partition", ASCENDING)]),),
     GOLD_ROWS: (),
@@ -144,14 +183,37 @@ _BRONZE_INDEXES: Final = (
     IndexModel([("origin", ASCENDING), ("id", ASCENDING)]),
 )
 
+_TOUCHES: Final[Document] = {
+    "$or": [
+        {"$in": ["$$iso", "$failing"]},
+        {"$and": [
+            {"$in": ["", "$failing"]},
+            {"$gte": ["$$day", {"$dateTrunc": {"date": "$opened_at", "unit": "day"}}]},
+        ]},
+    ]
+}  # fmt: skip
+
 GOLD_VIEW: Final[list[Document]] = [
     {"$match": {"dataset": catalog.DORA_DAILY.name, "row_id": {"$exists": True}}},
     {"$lookup": {"from": GOLD_ROWS, "localField": "row_id", "foreignField": "_id", "as": "row"}},
     {"$unwind": "$row"},
     {"$replaceRoot": {"newRoot": "$row"}},
     {"$unset": ["_id", "doomed_at"]},
-]
-"""Follows the ledger's pointer, so that a reader who knows nothing of ledgers sees whole published partitions only."""
+    {"$lookup": {
+        "from": INCIDENTS,
+        "localField": "scope",
+        "foreignField": "scopes",
+        "let": {"day": "$day", "iso": {"$dateToString": {"date": "$day", "format": "%Y-%m-%d"}}},
+        "pipeline": [{"$match": {"open": True, "$expr": _TOUCHES}}, {"$sort": {"_id": 1}}, {"$project": {"_id": 1}}],
+        "as": "incidents",
+    }},
+    {"$set": {"incidents": "$incidents._id"}},
+]  # fmt: skip
+"""Follows the ledger's pointer, so that a reader who knows nothing of ledgers sees whole published partitions only.
+
+`incidents` are the ids of the open ones that touch the day: of its scope, and the day is one of their windows; or they
+are not about windows, and the day is not before that of their opening.
+"""
 
 
 def ensure(db: Db) -> None:

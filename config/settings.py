@@ -6,8 +6,9 @@ the file are relative to the file. Every mistake is a `ConfigError` that names t
 """
 
 import os
+import re
 import tomllib
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -225,7 +226,7 @@ def _is_safe_url(url: str) -> str:
 def _is_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):  # not found is a KeyError
         message = f"{name!r} is not a time zone; write it as Europe/Berlin or UTC"
         raise ValueError(message) from None
     return name
@@ -236,6 +237,10 @@ Zone = Annotated[str, AfterValidator(_is_zone)]
 Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 """Time of day, e.g. "09:00"."""
 Level = Literal["critical", "warning", "info"]
+CRON_FIELDS = 5
+COUNTRY_CODE = 2
+"""Letters of a country's code (ISO 3166-1)."""
+GOLD = catalog.DORA_DAILY.name
 
 
 class Slack(_Section):
@@ -271,6 +276,25 @@ class Slack(_Section):
         return self.webhook_url is not None or self.secret() is not None
 
 
+def _is_channel(name: str) -> str:
+    if not re.fullmatch(r"[CDGUW][A-Z0-9]{2,20}", name) and not re.fullmatch(r"#?(?:[^\WA-Z]|-){1,80}", name):
+        message = (
+            f"{name!r} is no channel; write its name in small letters, as #data-quality, or its id, as C0123456789"
+        )
+        raise ValueError(message)
+    return name
+
+
+def _is_mention(name: str) -> str:
+    if not re.fullmatch(r"here|channel|[USW][A-Z0-9]{2,20}", name):
+        message = f'{name!r} mentions nobody; write the id of a user (U...) or a group (S...), "here" or "channel"'
+        raise ValueError(message)
+    return name
+
+
+Mention = Annotated[str, AfterValidator(_is_mention)]
+
+
 class Route(_Section):
     """Which incidents go to which channel; the first that fits is taken."""
 
@@ -281,14 +305,21 @@ class Route(_Section):
     """Empty: each."""
     team: str | None = None
     """Name of the team that owns the scopes; see [[teams]]."""
-    channel: Annotated[str, Field(min_length=1)]
-    mention: tuple[str, ...] = ()
+    channel: Annotated[str, AfterValidator(_is_channel)]
+    mention: tuple[Mention, ...] = ()
     """Whom to mention when an incident opens: user ids (U...), group ids (S...), "here" or "channel"."""
     quiet: Annotated[str | None, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")] = None
     """Hours of which nobody is told, e.g. "20:00-08:00"; critical incidents do not wait."""
     digest: Clock | None = None
     """Warnings are told once a day, at that time, in one message."""
     timezone: Zone = "UTC"
+
+    @model_validator(mode="after")
+    def _quiet_hours_end(self) -> "Route":
+        if self.quiet is not None and len(set(self.quiet.split("-"))) == 1:
+            message = f"quiet: {self.quiet!r} would never end"
+            raise ValueError(message)
+        return self
 
 
 class Team(_Section):
@@ -297,7 +328,36 @@ class Team(_Section):
     name: Name
     scopes: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names, or starts of names and a star."""
-    mention: tuple[str, ...] = ()
+    mention: tuple[Mention, ...] = ()
+
+
+def _is_cron(text: str) -> str:
+    """`text` if it is an expression of five fields that comes true some day; raises ValueError."""
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - few configurations need it
+
+    try:
+        comes = len(text.split()) == CRON_FIELDS and next(CronSim(text, datetime(2000, 1, 1)), None)  # noqa: DTZ001
+    except CronSimError as error:
+        message = f"{text!r} is no cron expression: {str(error)[:1].lower()}{str(error)[1:]}"
+        raise ValueError(message) from None
+    if not comes:
+        message = f"{text!r} is no cron expression of five fields that ever comes: minute hour day month weekday"
+        raise ValueError(message)
+    return text
+
+
+def _has_holidays(place: str) -> str:
+    import holidays  # noqa: PLC0415 - takes 0.15 s, and few configurations need it
+
+    country, _, part = place.partition("-")
+    try:
+        known = len(country) == COUNTRY_CODE and holidays.country_holidays(country, subdiv=part or None) is not None
+    except NotImplementedError:
+        known = False
+    if not known:
+        message = f'the public holidays of {place!r} are not known; write a country, as "DE", or a part, as "DE-BE"'
+        raise ValueError(message)
+    return place
 
 
 class Schedule(_Section):
@@ -306,15 +366,22 @@ class Schedule(_Section):
     dataset: Annotated[str, Field(min_length=1)]
     scopes: tuple[str, ...] = ()
     """Empty: each that the dataset has."""
-    cron: Annotated[str, Field(min_length=9)]
+    cron: Annotated[str, AfterValidator(_is_cron)]
     """Five fields; at each of its times all windows that have ended by then must be complete."""
     timezone: Zone = "UTC"
     grace_minutes: Annotated[float, Field(ge=0, le=10_080)] = 0.0
-    holidays: str | None = None
+    holidays: Annotated[str, AfterValidator(_has_holidays)] | None = None
     """Country, or country and part of it, whose public holidays have no deadline: "DE", "DE-BE"."""
     except_on: tuple[date, ...] = ()
     """Further days without a deadline."""
     severity: Level = "critical"
+
+    @model_validator(mode="after")
+    def _dataset_has_windows(self) -> "Schedule":
+        if self.dataset in (catalog.DELIVERIES.name, catalog.SWEEP):
+            message = f"dataset: {self.dataset!r} has no windows of its own; name what is made from it, as {GOLD!r}"
+            raise ValueError(message)
+        return self
 
 
 class Notifier(_Section):
@@ -326,7 +393,8 @@ class Notifier(_Section):
     """How often it looks at what is owed, though nothing has rung."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 300.0
     """After how long without a sign of life a run says that the notifier is dead."""
-    remind_hours: Annotated[float, Field(gt=0)] | None = 24.0
+    remind_hours: Annotated[float, Field(ge=0)] = 24.0
+    """After how long a critical incident that nobody has acknowledged is told again; 0: never."""
     reopen_hours: Annotated[float, Field(ge=0)] = 24.0
     storm: Annotated[int, Field(ge=1)] = 8
     """More than so many messages owed to one channel at once are told as one."""
@@ -369,6 +437,32 @@ class Settings(BaseSettings):
             if twice := {name for name in names if names.count(name) > 1}:
                 message = f"two {what} are named {min(twice)!r}; give each [[{what}]] its own name"
                 raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _routes_agree(self) -> "Settings":
+        teams = {team.name for team in self.teams}
+        digests: dict[str, tuple[str, str]] = {}
+        for number, route in enumerate(self.routes):
+            if route.team is not None and route.team not in teams:
+                message = f"routes.{number}.team: there is no [[teams]] of the name {route.team!r}"
+                raise ValueError(message)
+            if route.digest is not None:
+                mine = (route.digest, route.timezone)
+                if digests.setdefault(route.channel, mine) != mine:
+                    message = f"routes.{number}.digest: {route.channel!r} has a digest at another time already"
+                    raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _schedules_are_of_datasets(self) -> "Settings":
+        own = {dataset.name for dataset in (*catalog.ENTITIES, catalog.DORA_DAILY)}
+        known = own | {dataset.name for dataset in self.datasets}
+        for number, schedule in enumerate(self.schedules):
+            name = schedule.dataset
+            if name not in known and not re.fullmatch(r"bronze\.[^.*]+\.[^*]+", name):
+                message = f"schedules.{number}.dataset: there is no dataset {name!r}; there are"
+                raise ValueError(f"{message} {', '.join(sorted(known))} and bronze.<source>.<stream>")
         return self
 
     @classmethod

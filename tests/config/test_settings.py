@@ -133,3 +133,63 @@ def test_the_example_is_valid_and_names_every_key(tmp_path: Path, monkeypatch: p
     for section in ("mongo", "privacy", "pipeline", "scheduler"):
         for key in type(getattr(settings.load(), section)).model_fields:
             assert f"{key} =" in text, f"[{section}] {key} is not in the example"
+
+
+SCHEDULE = "[[schedules]]\ndataset = 'gold.dora_daily'\ncron = '0 7 * * *'\n"
+ROUTE = "[[routes]]\nchannel = '#data-quality'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "what"),
+    [
+        (SCHEDULE.replace("0 7 *", "0 25 *"), "schedules.0.cron", "no cron expression: bad hour"),
+        (SCHEDULE.replace("0 7 *", "0 0 7 *"), "schedules.0.cron", "five fields"),  # seconds are not cron's
+        (SCHEDULE.replace("0 7 * *", "0 7 *"), "schedules.0.cron", "five fields"),
+        (SCHEDULE.replace("0 7 * *", "0 7 30 2"), "schedules.0.cron", "bad day-of-month"),
+        (SCHEDULE.replace("0 7 * * *", ""), "schedules.0.cron", "five fields"),
+        (SCHEDULE + "timezone = 'Berlin'\n", "schedules.0.timezone", "not a time zone"),
+        (SCHEDULE + "holidays = 'Germany'\n", "schedules.0.holidays", "not known"),
+        (SCHEDULE + "holidays = 'DE-XX'\n", "schedules.0.holidays", "not known"),
+        (SCHEDULE + "grace_minutes = -1\n", "schedules.0.grace_minutes", "greater"),
+        (SCHEDULE.replace("dora_daily", "dora_dialy"), "schedules.0.dataset", "there is no dataset"),
+        (SCHEDULE.replace("gold.dora_daily", "silver.deliveries"), "schedules.0", "no windows of its own"),
+        (SCHEDULE.replace("gold.dora_daily", "bronze.git"), "schedules.0.dataset", "there is no dataset"),
+        (SCHEDULE.replace("gold.dora_daily", "shop.orders"), "schedules.0.dataset", "there is no dataset"),
+        (ROUTE.replace("#data-quality", "#Data Quality"), "routes.0.channel", "is no channel"),
+        (ROUTE.replace("#data-quality", "General"), "routes.0.channel", "is no channel"),
+        (ROUTE.replace("#data-quality", ""), "routes.0.channel", "is no channel"),
+        (ROUTE + "mention = ['@ann']\n", "routes.0.mention", "mentions nobody"),
+        (ROUTE + "quiet = '22:00'\n", "routes.0.quiet", "match"),
+        (ROUTE + "quiet = '22:00-22:00'\n", "routes.0", "never end"),
+        (ROUTE + "digest = '9:00'\n", "routes.0.digest", "match"),
+        (ROUTE + "team = 'core'\n", "routes.0.team", "no [[teams]]"),
+        (ROUTE + "digest = '09:00'\n" + ROUTE + "digest = '10:00'\n", "routes.1.digest", "at another time"),
+        ("[[teams]]\nname = 'core'\nscopes = ['*']\nmention = ['everyone']\n", "teams.0.mention", "mentions nobody"),
+    ],
+)
+def test_a_schedule_or_route_that_cannot_be_meant_is_a_mistake(tmp_path: Path, text: str, key: str, what: str) -> None:
+    """It would be noticed too late: by the alarm that did not come."""
+    written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        settings.load()
+    assert key in str(caught.value)
+    assert what in str(caught.value)
+
+
+def test_schedules_and_routes_that_are_meant(tmp_path: Path) -> None:
+    watched = "[[datasets]]\nname = 'shop.orders'\ncollection = 'orders'\ntime = 'at'\n"
+    schedules = [
+        SCHEDULE, SCHEDULE.replace("gold.dora_daily", "shop.orders"),
+        SCHEDULE.replace("gold.dora_daily", "silver.changes"),
+        SCHEDULE.replace("gold.dora_daily", "bronze.git.commits") + "timezone = 'Europe/Berlin'\nholidays = 'DE-BE'\n",
+        SCHEDULE.replace("0 7 * * *", "*/15 8-18 * * MON-FRI"), SCHEDULE.replace("0 7 * * *", "0 0 29 2 *"),
+    ]  # fmt: skip
+    routes = [
+        ROUTE + "team = 'core'\nquiet = '22:00-07:00'\ndigest = '09:00'\nmention = ['here', 'U012AB3CD', 'S0123456']\n",
+        ROUTE.replace("#data-quality", "C0123456789"), ROUTE.replace("#data-quality", "#donn\u00e9es_2"),
+        "[[teams]]\nname = 'core'\nscopes = ['acme/*']\nmention = ['channel']\n",
+    ]  # fmt: skip
+    written(tmp_path, "".join([watched, *schedules, *routes]))
+    loaded = settings.load()
+    assert len(loaded.schedules) == 6
+    assert [route.channel for route in loaded.routes] == ["#data-quality", "C0123456789", "#donn\u00e9es_2"]
