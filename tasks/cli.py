@@ -1,4 +1,4 @@
-"""The command line: `touchstone run|backfill|metrics|status|check|history|explain|quarantine|mongod|version|demo`.
+"""The command line: `touchstone run|backfill|metrics|status|check|quarantine|incidents|notify|slack|...`.
 
 Exit codes: 0 done; 1 something that was asked for failed; 2 wrong usage or configuration; 3 no usable MongoDB;
 130 interrupted.
@@ -7,21 +7,17 @@ Exit codes: 0 done; 1 something that was asked for failed; 2 wrong usage or conf
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from config.settings import CONFIG_VARIABLE, ConfigError
-from tasks import cli_quarantine
-
-FAILED, USAGE, NO_MONGO, INTERRUPTED = 1, 2, 3, 130
+from tasks import cli_incidents, cli_notify, cli_quarantine
+from tasks.cli_common import FAILED, INTERRUPTED, NO_MONGO, USAGE, AsJson, Scope, err, out, parse_day, until_stopped
 
 app = typer.Typer(
     help="Data-quality monitoring for DORA pipelines: no zero without proof.",
@@ -31,8 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_quarantine.app, name="quarantine")
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+app.add_typer(cli_incidents.app, name="incidents")
+app.add_typer(cli_notify.slack, name="slack")
 
 
 class Format(StrEnum):
@@ -43,18 +39,9 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a day; write it as 2026-01-31") from None
-
-
-Day = Annotated[date, typer.Option(parser=_day, metavar="YYYY-MM-DD")]
-From = Annotated[date, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First day (UTC).")]
-To = Annotated[date, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last day (UTC), included.")]
+From = Annotated[date, typer.Option("--from", parser=parse_day, metavar="YYYY-MM-DD", help="First day (UTC).")]
+To = Annotated[date, typer.Option("--to", parser=parse_day, metavar="YYYY-MM-DD", help="Last day (UTC), included.")]
 Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes that share the work.")]
-Scope = Annotated[list[str] | None, typer.Option(help="Only this scope; may be repeated.")]
 
 
 @app.callback()
@@ -75,7 +62,7 @@ def options(
 @app.command()
 def run(
     day: Annotated[
-        date | None, typer.Option("--date", parser=_day, metavar="YYYY-MM-DD", help="Just this day (UTC).")
+        date | None, typer.Option("--date", parser=parse_day, metavar="YYYY-MM-DD", help="Just this day (UTC).")
     ] = None,
     workers: Workers = 1,
 ) -> None:
@@ -139,7 +126,7 @@ def metrics(
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show per dataset how many windows are complete, stale, missing or failed, and why."""
     from tasks import report  # noqa: PLC0415
@@ -155,10 +142,10 @@ def status(
 def check(
     dataset: Annotated[str, typer.Argument(help="e.g. silver.deployments")],
     day: Annotated[
-        date | None, typer.Option("--date", parser=_day, metavar="YYYY-MM-DD", help="Just this window, in full.")
+        date | None, typer.Option("--date", parser=parse_day, metavar="YYYY-MM-DD", help="Just this window, in full.")
     ] = None,
     scope: Scope = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show what the rules of a dataset found: severity, rows, examples, the expected against the observed."""
     from tasks import inspection  # noqa: PLC0415
@@ -173,15 +160,15 @@ def check(
 def history(
     series: Annotated[str, typer.Argument(help="e.g. gold.dora_daily:acme/api:deployment_frequency")],
     day: Annotated[
-        date | None, typer.Option("--date", parser=_day, metavar="YYYY-MM-DD", help="Just this window.")
+        date | None, typer.Option("--date", parser=parse_day, metavar="YYYY-MM-DD", help="Just this window.")
     ] = None,
     start: Annotated[
-        date | None, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First day (UTC).")
+        date | None, typer.Option("--from", parser=parse_day, metavar="YYYY-MM-DD", help="First day (UTC).")
     ] = None,
     end: Annotated[
-        date | None, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last day (UTC), included.")
+        date | None, typer.Option("--to", parser=parse_day, metavar="YYYY-MM-DD", help="Last day (UTC), included.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show what was known of a number on which date, and why it changed."""
     from tasks import restatements  # noqa: PLC0415
@@ -196,7 +183,7 @@ def history(
 @app.command()
 def explain(
     dataset: Annotated[str, typer.Argument(help="e.g. gold.dora_daily")],
-    window: Annotated[date, typer.Argument(parser=_day, metavar="YYYY-MM-DD")],
+    window: Annotated[date, typer.Argument(parser=parse_day, metavar="YYYY-MM-DD")],
     scope: Scope = None,
 ) -> None:
     """Tell why a window is complete or not: inputs, revisions, code version, receipts."""
@@ -204,6 +191,9 @@ def explain(
 
     if not report.explain(dataset, window, scope, out):
         raise typer.Exit(FAILED)
+
+
+app.command()(cli_notify.notify)
 
 
 @app.command()
@@ -217,10 +207,7 @@ def mongod() -> None:
     mongo.database(loaded)
     sys.stdout.write(mongo.embedded_uri(loaded) + "\n")
     sys.stdout.flush()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    until_stopped().wait()
 
 
 @app.command()
@@ -272,6 +259,8 @@ def main() -> None:
 def _tell(error: object) -> None:
     err.print(f"touchstone: {error}", style="red", markup=False, soft_wrap=True)
 
+
+__all__ = ["FAILED", "INTERRUPTED", "NO_MONGO", "USAGE", "app", "main"]
 
 if __name__ == "__main__":
     main()

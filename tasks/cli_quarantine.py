@@ -6,13 +6,10 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from tasks.cli_common import FAILED, AsJson, Dataset, Ids, Limit, OneScope, SomeIds, err, out
 
 app = typer.Typer(help="Rows and records that were set aside.", no_args_is_help=True, rich_markup_mode=None)
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-
-FAILED = 1
 
 
 class State(StrEnum):
@@ -24,20 +21,17 @@ class State(StrEnum):
     ALL = "all"
 
 
-Dataset = Annotated[str | None, typer.Option(help="Only of this dataset, e.g. silver.deployments.")]
 RuleName = Annotated[str | None, typer.Option("--rule", help="Only what breaks this rule.")]
-Scope = Annotated[str | None, typer.Option(help="Only of this scope.")]
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids, or the starts of some.")]
 
 
 @app.command("list")
 def list_(  # noqa: PLR0913, PLR0917 - options
     dataset: Dataset = None,
     rule: RuleName = None,
-    scope: Scope = None,
+    scope: OneScope = None,
     state: Annotated[State, typer.Option(help="What became of it.")] = State.OPEN,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many, 0 for all.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    limit: Limit = 50,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """List what was set aside, newest first."""
     from tasks import aside  # noqa: PLC0415 - commands load what they need
@@ -52,8 +46,8 @@ def list_(  # noqa: PLR0913, PLR0917 - options
 
 @app.command()
 def show(
-    ids: Annotated[list[str], typer.Argument(help="Ids, or the starts of some.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    ids: Ids,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show records whole: the rule, the value, what became of it, and the item itself."""
     from tasks import aside  # noqa: PLC0415
@@ -68,10 +62,10 @@ def show(
 
 @app.command()
 def replay(
-    ids: Ids = None,
+    ids: SomeIds = None,
     dataset: Dataset = None,
     rule: RuleName = None,
-    scope: Scope = None,
+    scope: OneScope = None,
     later: Annotated[bool, typer.Option("--later", help="Leave it to the next run.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Try records again, through the normal stages: those named, or all that the options name."""
@@ -94,10 +88,10 @@ def replay(
 @app.command()
 def discard(  # noqa: PLR0913, PLR0917 - options
     reason: Annotated[str, typer.Option(help="Why it is no data; kept with the record.")],
-    ids: Ids = None,
+    ids: SomeIds = None,
     dataset: Dataset = None,
     rule: RuleName = None,
-    scope: Scope = None,
+    scope: OneScope = None,
     later: Annotated[bool, typer.Option("--later", help="Leave it to the next run.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Say that records are no data: they are kept, and no longer count against their windows."""

@@ -63,3 +63,16 @@ def test_every_configuration_in_the_documents_is_one() -> None:
                 assert suites.suite(one.dataset, loaded).rules, document.name
             shown += 1
     assert shown >= 3
+
+
+def test_every_key_is_in_the_example_and_what_it_shows_is_accepted() -> None:
+    """Who copies the example and takes the marks of comments away has a configuration that works."""
+    text = settings.EXAMPLE.read_text(encoding="utf-8")
+    settings.Settings(**tomllib.loads(text))
+    shown = "\n".join(
+        line.removeprefix("# ") for line in text[text.index("[slack]") :].splitlines() if "=" in line or "[" in line
+    )
+    loaded = settings.Settings(**tomllib.loads(shown))
+    for section in (loaded.slack, *loaded.routes, *loaded.teams, *loaded.schedules, loaded.notifier):
+        for key in type(section).model_fields:
+            assert f"{key} = " in shown, f"{type(section).__name__}.{key} is not in {settings.EXAMPLE.name}"
