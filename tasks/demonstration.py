@@ -1,6 +1,8 @@
-"""`touchstone demo`: the whole pipeline on a real git history and an embedded MongoDB, shown in the terminal."""
+"""`touchstone demo`: the whole pipeline on a real git history and an embedded MongoDB, shown in the terminal.
 
-import os
+First the metrics of a repository; then, in `demonstration_story`, what becomes of them when a source breaks.
+"""
+
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,15 +14,15 @@ from rich.console import Console
 from rich.text import Text
 
 from config import schema
-from config import settings as configuration
 from config.catalog import DEPLOYMENTS
 from tasks import bronze, report, running
 from tasks.context import Context
+from tasks.demonstration_place import RECORDED, command, toml, use
+from tasks.demonstration_stage import slack_of_user
+from tasks.demonstration_story import Told, tell
 from tasks.sources import registry
 from tasks.sources.contract import SourceError
 
-FOLDER: Final = Path(".touchstone") / "demo"
-RECORDED: Final = Path("tests/data/git_events/psf__requests/events.jsonl.gz")
 EARLIEST_TAG: Final = date(1990, 1, 1)
 """CVS is from 1990; tags that claim to be older have a broken date."""
 BAR: Final = 48
@@ -28,10 +30,25 @@ DAYS_SHOWN: Final = 12
 
 
 def show(repository: str, console: Console) -> None:
-    """Run it on `repository` (path or URL) and print what came out.
+    """Run it on `repository` (path or URL), tell the story, and say how to go on.
 
-    Raises SourceError if git cannot read it, ConfigError, MongoError.
+    Raises SourceError if git cannot read it, ConfigError, MongoError, PyMongoError.
     """
+    slack = slack_of_user()
+    lines = _metrics(repository, console)
+    told = tell(console, slack)
+    console.print("\nOf a repository of yours: make demo REPO=path-or-url", markup=False)
+    console.print("\nTry next:", style="bold")
+    for line in [*lines, *(_going_on(told) if told else [])]:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+    path = told.config if told else None
+    console.print("With a bot's token in SLACK_BOT_TOKEN, and a channel in TOUCHSTONE_SLACK_CHANNEL (docs/alerts.md):")
+    for words in (("slack", "test"), ("notify",)):
+        console.print(f"  {command(path, *words)}", markup=False, soft_wrap=True)
+
+
+def _metrics(repository: str, console: Console) -> list[str]:
+    """Print the metrics of `repository`; returns commands that show more of it."""
     origin = _origin(repository)
     console.print(f"[bold]Touchstone demo[/bold]: DORA metrics of [bold]{origin}[/bold], from its own git history")
     path = _configure(repository, origin)
@@ -43,7 +60,7 @@ def show(repository: str, console: Console) -> None:
             markup=False,
         )
         if repository != "." or not RECORDED.exists():
-            return
+            return []
         origin = "psf/requests"
         console.print(
             f"So here is the recorded history of {origin} instead (make demo REPO=path-or-url for your own).\n"
@@ -58,17 +75,21 @@ def show(repository: str, console: Console) -> None:
     report.print_table(deployed[-DAYS_SHOWN:], console)
     console.print(f"the last {min(DAYS_SHOWN, len(deployed))} of {len(deployed)} days with a deployment\n")
     _chart(deployed, console)
-    command = f".venv/bin/touchstone --config {path}"
     day = deployed[-1]["day"] if deployed else end.isoformat()
-    console.print("\nTry next:", style="bold")
-    for line in (
-        f"{command} explain gold.dora_daily {day}",
-        f"{command} check silver.deployments --date {day}",
-        f"{command} metrics --from {start} --to {end} --format csv",
-        f"{command} status",
-        "make demo REPO=https://host/your/repository.git",
-    ):
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+    return [
+        command(path, "explain", "gold.dora_daily", day),
+        command(path, "metrics", "--from", str(start), "--to", str(end), "--format", "csv"),
+        command(path, "status"),
+    ]
+
+
+def _going_on(told: Told) -> list[str]:
+    """Commands that show more of the story."""
+    return [
+        command(told.config, "incidents", "list", "--all"),
+        command(told.config, "incidents", "show", told.incident),
+        command(told.config, "history", told.series, "--date", str(told.day)),
+    ]
 
 
 def _origin(repository: str) -> str:
@@ -81,29 +102,18 @@ def _origin(repository: str) -> str:
 
 def _configure(repository: str, origin: str) -> Path:
     """Write the demo's own configuration, and use it."""
-    FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = FOLDER / configuration.DEFAULT_NAME
     url = str(Path(repository).resolve()) if Path(repository).exists() else repository
     text = (
-        "# Written by `touchstone demo`.\n"
         'state = "."\n\n'
         f'[mongo]\ndatabase = "demo_{schema.digest(url)[:12]}"\n\n'
         "[[sources]]\n"
         'name = "code"\n'
         'type = "git"\n'
-        f"repositories = [{{ origin = {_toml(origin)}, url = {_toml(url)} }}]\n"
+        f"repositories = [{{ origin = {toml(origin)}, url = {toml(url)} }}]\n"
     )
     if repository == "." and RECORDED.exists():
-        text += f'\n[[sources]]\nname = "history"\ntype = "replay"\npaths = [{_toml(str(RECORDED.resolve()))}]\n'
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o600)  # a URL may hold a credential
-    os.environ[configuration.CONFIG_VARIABLE] = str(path.absolute())
-    configuration.load.cache_clear()
-    return path
-
-
-def _toml(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        text += f'\n[[sources]]\nname = "history"\ntype = "replay"\npaths = [{toml(str(RECORDED.resolve()))}]\n'
+    return use("touchstone.toml", text)
 
 
 def _first_deployment(context: Context, origin: str) -> date | None:
