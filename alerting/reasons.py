@@ -38,8 +38,11 @@ def notify_reason(incident: Incident, now: datetime, policy: Policy = DEFAULT) -
         if told is None or told.state is State.RESOLVED or incident.kind is Kind.DIGEST:
             return Reason.NONE  # a resolution whose opening was never told stays silent, and so does yesterday's digest
         return Reason.RESOLVED if _is_settled(incident, incident.resolved_at or now, now, policy) else Reason.NONE
-    if incident.state is State.QUIET or incident.cause is not None or incident.is_silenced(now):
+    if incident.state is State.QUIET or incident.cause is not None:
         return Reason.NONE
+    if incident.is_silenced(now):  # that somebody has silenced it is shown, without a sound
+        is_shown = told is None or told.state is not State.OPEN or not _was_answered(incident, told)
+        return Reason.NONE if is_shown else Reason.CHANGED
     return _of_open(incident, now, policy)
 
 

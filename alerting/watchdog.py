@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from pymongo.errors import DuplicateKeyError
 
-from alerting import completeness, deadlines
+from alerting import completeness, deadlines, impact
 from alerting.deadlines import LOOK_BACK, expected, next_deadline
 from alerting.incidents import Incident, from_document
 from alerting.reports import Facts, Key, Kind, Report
@@ -38,7 +38,7 @@ _TICK: Final = timedelta(milliseconds=1)
 def reports(db: schema.Db, settings: Settings, now: datetime) -> list[Report]:
     """Every window that is not complete though it should be by `now`, and those of open incidents that are by now.
 
-    Three queries for each dataset that has a schedule while nothing is wrong. Raises PyMongoError.
+    Four queries for each dataset that has a schedule, and one more, while nothing is wrong. Raises PyMongoError.
     """
     by_dataset: dict[str, list[Schedule]] = defaultdict(list)
     for schedule in settings.schedules:
@@ -102,7 +102,7 @@ def _report(dataset: str, scope: str, days: tuple[date, date], miss: _Miss, why:
     return Report(
         Key(dataset, scope, CHECK), miss.by, failed=True, kind=Kind.MISSING, window=day,
         severity=Severity(miss.schedule.severity), lasting=True, facts=facts,
-        scopes=(scope,) if own and scope != ANY else (),
+        metrics=impact.metrics(dataset), scopes=(scope,) if own and scope != ANY else (),
     )  # fmt: skip
 
 

@@ -221,7 +221,7 @@ class Lives(RuleBasedStateMachine):
         assert (reason is Reason.RESOLVED) == (incident.state is State.RESOLVED)
         if reason is not Reason.RESOLVED:
             assert incident.cause is None
-            assert not incident.is_silenced(self.now)
+            assert reason is Reason.CHANGED or not incident.is_silenced(self.now)
         heard.append(reason)
 
 

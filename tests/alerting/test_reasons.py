@@ -118,10 +118,12 @@ CASES: Final[list[tuple[str, Incident, float, Reason]]] = [
     ("silenced", silence(opened(), moment(HOUR), "kim", moment(1)), 2, Reason.NONE),
     (
         "worse while silenced",
-        failed(silence(told(opened(**WARNING), 1), moment(HOUR), "kim", moment(1)), 2),
+        failed(told(silence(opened(**WARNING), moment(HOUR), "kim", moment(1)), 1), 2),
         3,
         Reason.NONE,
     ),
+    # that it is silenced is shown where it was told
+    ("silenced just now", silence(told(opened(), 1), moment(HOUR), "kim", moment(1)), 2, Reason.CHANGED),
     # the silence is over: what was kept back is told
     ("silence over", silence(opened(), moment(HOUR), "kim", moment(1)), HOUR, Reason.OPENED),
     (

@@ -1,0 +1,237 @@
+"""Delivering what is owed for one incident, so that it arrives once.
+
+The order is: post, then mark. What was posted and not marked (we were killed, or the answer was lost) is looked for
+before anything is posted again: every message carries the incident's id and revision as metadata. Editing the root
+message is repeated without harm.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from alerting.incidents import GROUPS, Incident, State, Told
+from alerting.reasons import Reason
+from alerting.slack.blocks import Payload, reply, root, smaller
+from alerting.slack.client import DeliveryError, Posted
+from alerting.store import Store, UnknownIncidentError
+from quality.findings import Severity
+
+log = logging.getLogger(__name__)
+
+BEFORE: Final = timedelta(minutes=10)
+"""How much earlier than the incident a message may be dated: clocks differ."""
+GONE: Final = ("message_not_found", "cant_update_message", "edit_window_closed")
+"""Answers after which the root message cannot be edited, and a new one takes its place."""
+LOUD: Final = (Reason.OPENED, Reason.REOPENED, Reason.WORSENED)
+"""Why people are mentioned."""
+
+Keys = dict[tuple[str, int, str], Posted]
+
+
+class NotLeadingError(Exception):
+    """The lease is not sure any more: nothing may be sent."""
+
+
+class Sender(Protocol):
+    """What of a Slack client is needed."""
+
+    @property
+    def can_edit(self) -> bool:
+        """Whether messages can be edited, threaded and looked for."""
+        ...
+
+    def post(self, channel: str, payload: Payload, thread_ts: str | None = None) -> Posted:
+        """Post; raises DeliveryError."""
+        ...
+
+    def update(self, posted: Posted, payload: Payload) -> None:
+        """Edit; raises DeliveryError."""
+        ...
+
+    def posted(self, channel: str, since: datetime, thread_ts: str | None = None) -> Keys:
+        """What of ours is there; raises DeliveryError."""
+        ...
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What one leader does, and what it knows of what may have arrived without being marked."""
+
+    store: Store
+    sender: Sender
+    fence: int
+    page_url: str | None = None
+    unsettled: dict[str, datetime] = field(default_factory=dict)
+    """Channels in which there may be root messages that are not marked, and since when."""
+    doubts: set[str] = field(default_factory=set)
+    """Incidents that were told before, and of which a reply may have arrived that is not marked."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether all that may have arrived is marked."""
+        return not self.unsettled and not self.doubts
+
+    def doubt(self, channel: str, since: datetime) -> None:
+        """Nothing may be posted in `channel` before `settle` has looked."""
+        if self.sender.can_edit:
+            self.unsettled[channel] = min(since - BEFORE, self.unsettled.get(channel, since))
+
+    def settle(self, channel: str, now: datetime) -> int:
+        """Mark what was posted in `channel` and never marked; returns how many. Raises DeliveryError."""
+        newest: dict[str, tuple[int, Posted]] = {}
+        posted = self.sender.posted(channel, self.unsettled[channel])
+        for (name, revision, part), one in sorted(posted.items(), key=lambda each: each[1].ts):
+            if part == "root":
+                newest[name] = (revision, one)
+        untold = self.store.listed({"_id": {"$in": sorted(newest)}, "told.ts": {"$in": [None, ""]}})
+        for incident in untold:
+            revision, there = newest[incident.id]
+            log.info("found what was posted before", extra={"incident": incident.id, "revision": revision})
+            self.mark(incident.id, _found(incident, revision, self._told(incident, there, now)), now)
+        del self.unsettled[channel]
+        return len(untold)
+
+    def deliver(  # noqa: PLR0913, PLR0917 - who, why, where, whom, when, and the last moment to say no
+        self,
+        incident: Incident,
+        reason: Reason,
+        channel: str,
+        mention: tuple[str, ...],
+        now: datetime,
+        may_send: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        """Tell of `incident`; False if we must not send any more. The channel is settled.
+
+        Raises DeliveryError; then it is still owed, and looked for before the next attempt if it may have arrived.
+        """
+        attempt = _Attempt(self.sender, may_send, now, self.page_url, mention if reason in LOUD else ())
+        told = incident.told
+        is_new = told is None or not self.sender.can_edit or not told.ts
+        try:
+            if told is None or is_new:
+                sent = self._told(incident, attempt.open(incident, channel), now)
+            else:
+                at = attempt.change(incident, told, reason, doubtful=incident.id in self.doubts)
+                sent = replace(self._told(incident, at, now), chart=told.chart, reminded_at=told.reminded_at)
+                sent = replace(sent, reminded_at=now) if reason is Reason.REMINDER else sent
+        except NotLeadingError:
+            return False
+        except DeliveryError as error:
+            if error.doubt and is_new:
+                self.doubt(channel, now)
+            elif error.doubt:
+                self.doubts.add(incident.id)
+            raise
+        self.doubts.discard(incident.id)
+        self.mark(incident.id, sent, now)
+        return True
+
+    def mark(self, name: str, sent: Told, now: datetime) -> None:
+        """Record what was told, unless a later leader has told something since."""
+
+        def act(current: Incident) -> Incident:
+            before = current.told
+            if before is not None and before.fence > self.fence:
+                log.warning("another notifier has told it since", extra={"incident": name})
+                return current
+            is_same = before is not None and before.ts == sent.ts
+            chart = sent.chart or (before is not None and is_same and before.chart)  # which may be tried just now
+            return replace(current, told=replace(sent, chart=chart))
+
+        try:
+            self.store.change(name, act, now)
+        except UnknownIncidentError:
+            log.warning("an incident is gone that was told just now", extra={"incident": name})
+
+    def _told(self, incident: Incident, posted: Posted, now: datetime) -> Told:
+        return Told(
+            incident.revision, incident.state, incident.severity, now, posted.channel, posted.ts,
+            chart=incident.facts.series is None, fence=self.fence,
+        )  # fmt: skip
+
+
+def _found(incident: Incident, revision: int, told: Told) -> Told:
+    """`told` of a message that was found, and tells of the incident as it was at `revision`."""
+    if revision == incident.revision:
+        return told
+    worsened = any(event.what == "worsened" and event.revision > revision for event in incident.story)
+    severity = Severity.INFO if worsened else incident.severity  # less than it is now: so much is known
+    return replace(told, revision=revision, state=State.OPEN, severity=severity)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt to tell of one incident."""
+
+    sender: Sender
+    may_send: Callable[[], bool]
+    now: datetime
+    page_url: str | None
+    mention: tuple[str, ...]
+
+    def open(self, incident: Incident, channel: str) -> Posted:
+        """Post the root message."""
+        return self._post(channel, root(incident, self.now, page_url=self.page_url, mention=self.mention))
+
+    def change(self, incident: Incident, told: Told, reason: Reason, *, doubtful: bool) -> Posted:
+        """Edit the root message and reply to it; where it is, or what took its place."""
+        at = Posted(told.channel, told.ts)
+        payload = root(incident, self.now, page_url=self.page_url)
+        try:
+            self._degrading(payload, lambda one: self._edit(at, one))
+        except DeliveryError as error:
+            if error.code not in GONE:
+                raise
+            log.warning("the message is gone: another takes its place", extra={"incident": incident.id})
+            found = self._successor(incident, told) if doubtful else None
+            return self._edited(found, payload) if found else self._post(told.channel, payload)
+        if incident.kind not in GROUPS:
+            self._reply(incident, told, reason, doubtful=doubtful)
+        return at
+
+    def _reply(self, incident: Incident, told: Told, reason: Reason, *, doubtful: bool) -> None:
+        """Say what has changed, but for what a reply says already; looked for only where one may have arrived."""
+        key, known = (f"reminder after {told.at.isoformat()}" if reason is Reason.REMINDER else "reply"), told.revision
+        if doubtful:
+            there = self.sender.posted(told.channel, told.at - BEFORE, thread_ts=told.ts)
+            revisions = [revision for name, revision, part in there if (name, part) == (incident.id, key)]
+            if key != "reply" and revisions:
+                return
+            known = max([known, *revisions])
+            if key == "reply" and known >= incident.revision > told.revision:
+                return
+        payload = reply(replace(incident, told=replace(told, revision=known)), reason, self.now, mention=self.mention)
+        payload["metadata"]["event_payload"]["part"] = key
+        self._post(told.channel, payload, told.ts)
+
+    def _successor(self, incident: Incident, told: Told) -> Posted | None:
+        """What took the place of a message that is gone, if an attempt to post that may have arrived."""
+        found = self.sender.posted(told.channel, told.at - BEFORE)
+        ours = [one for key, one in found.items() if key[0] == incident.id and key[2] == "root" and one.ts > told.ts]
+        return max(ours, key=lambda one: one.ts, default=None)
+
+    def _edited(self, at: Posted, payload: Payload) -> Posted:
+        return self._degrading(payload, lambda one: self._edit(at, one))
+
+    def _edit(self, at: Posted, payload: Payload) -> Posted:
+        self.sender.update(at, payload)
+        return at
+
+    def _post(self, channel: str, payload: Payload, thread_ts: str | None = None) -> Posted:
+        return self._degrading(payload, lambda one: self.sender.post(channel, one, thread_ts))
+
+    def _degrading(self, payload: Payload, send: Callable[[Payload], Posted]) -> Posted:
+        """Send `payload`, and ever less of it while it is refused for what it is."""
+        while True:
+            if not self.may_send():
+                raise NotLeadingError
+            try:
+                return send(payload)
+            except DeliveryError as error:
+                less = smaller(payload) if error.permanent and error.unfit else None
+                if less is None:
+                    raise
+                log.warning("a message was refused, and is made smaller", extra={"code": error.code})
+                payload = less

@@ -1,0 +1,171 @@
+"""What a notifier does beside delivering: it looks at what never happened, and at what the checks have left.
+
+In a thread of its own, so that nothing of it keeps a message waiting. What it finds becomes incidents; the doorbell
+does the rest.
+"""
+
+import logging
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, Protocol
+
+from pymongo.errors import PyMongoError
+
+from alerting import digest, evidence, troubles, watchdog
+from alerting.incidents import Incident
+from alerting.slack import chart
+from alerting.slack.client import DeliveryError, Posted
+from alerting.store import Store
+from config import schema
+from config.redaction import redacted
+from config.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS: Final = 1.0
+"""How often deadlines are looked at."""
+TEND_SECONDS: Final = 5.0
+FAILED_SECONDS: Final = 60.0
+"""How often it is said that a duty still fails."""
+DEADMAN_SECONDS: Final = 60.0
+DEADMAN_TIMEOUT: Final = 10.0
+
+
+class Uploader(Protocol):
+    """What of a Slack client charts need."""
+
+    @property
+    def can_edit(self) -> bool:
+        """Whether there are threads to put a picture into."""
+        ...
+
+    def upload(self, posted: Posted, name: str, title: str, png: bytes) -> None:
+        """Put a picture into the thread; raises DeliveryError."""
+        ...
+
+
+class Duties:
+    """The thread, and what ended it."""
+
+    def __init__(
+        self,
+        db: schema.Db,
+        settings: Settings,
+        bell: threading.Event,
+        clock: Callable[[], datetime],
+        uploader: Uploader,
+    ) -> None:
+        self._db = db
+        self._settings = settings
+        self._bell = bell
+        self._clock = clock
+        self._uploader = uploader
+        self._store = Store.of(db, settings)
+        self._stop = threading.Event()
+        self._error: Exception | None = None
+        self._last: dict[str, float] = {}
+        self._failed = {"deadlines", "evidence", "digest"}
+        """Duties that failed last, or may have before us."""
+        self._thread = threading.Thread(target=self._work, name="duties", daemon=True)
+
+    def check(self) -> None:
+        """Raises what ended the thread, if something did."""
+        if self._error is not None:
+            raise self._error
+
+    @contextmanager
+    def running(self) -> Iterator["Duties"]:
+        """At work until the end of the block."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            self._thread.join()
+
+    def once(self) -> None:
+        """All of it, once. Raises PyMongoError."""
+        now = self._clock()
+        for name in ("deadlines", "evidence", "digest"):
+            self._do(name, now)
+
+    def _work(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._tick()
+                self._stop.wait(TICK_SECONDS)
+        except Exception as error:  # noqa: BLE001 - handed over to the thread that delivers, which raises it
+            self._error = error
+            self._bell.set()
+
+    def _tick(self) -> None:
+        now = self._clock()
+        self._do("deadlines", now)
+        self.charts(now)
+        if self._is_time("tend", TEND_SECONDS):
+            self._do("digest", now)
+            troubles.alive(self._store, now)
+        if self._is_time("reconcile", self._settings.notifier.sweep_seconds):
+            self._do("evidence", now)
+        if self._settings.notifier.deadman_url and self._is_time("deadman", DEADMAN_SECONDS):
+            self._call_deadman(self._settings.notifier.deadman_url.get_secret_value())
+
+    def _do(self, name: str, now: datetime) -> None:
+        """One duty; that it fails is an incident, and keeps neither the others nor the messages waiting."""
+        try:
+            if name == "deadlines":
+                self._store.fold(watchdog.reports(self._db, self._settings, now), now)
+            elif name == "evidence":
+                evidence.reconcile(self._db, self._settings, now)
+            else:
+                digest.gather(self._store, self._settings, now)
+        except PyMongoError:
+            raise
+        except Exception as error:
+            if self._is_time(f"failed {name}", FAILED_SECONDS):
+                log.exception("a duty failed", extra={"duty": name})
+                troubles.broken(self._store, name, error, now)
+            self._failed.add(name)
+        else:
+            if name in self._failed:
+                troubles.mended(self._store, name, now)
+                self._failed.discard(name)
+
+    def charts(self, now: datetime) -> None:
+        """Put a chart into the thread of what was told since. Tried once each: a message is whole without it."""
+        for incident in self._store.listed({"told.chart": False}):
+            self._store.change(incident.id, _tried, now)
+            if incident.told is None or not self._uploader.can_edit:
+                continue
+            try:
+                if picture := chart.png(self._db, incident):
+                    name = f"{incident.id}.png"
+                    self._uploader.upload(
+                        Posted(incident.told.channel, incident.told.ts), name, incident.facts.title, picture
+                    )
+            except DeliveryError as error:
+                log.warning("no chart", extra={"incident": incident.id, "code": error.code})
+
+    def _call_deadman(self, url: str) -> None:
+        """Ask for `url`: whoever is behind it notices when nobody does any more."""
+        try:
+            with urllib.request.urlopen(url, timeout=DEADMAN_TIMEOUT) as answer:  # noqa: S310 - configured by the user
+                answer.read(1024)
+        except (OSError, ValueError) as error:
+            log.warning("the dead-man URL does not answer", extra={"error": redacted(str(error)).replace(url, "***")})
+
+    def _is_time(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now - self._last.get(what, -seconds) < seconds:
+            return False
+        self._last[what] = now
+        return True
+
+
+def _tried(incident: Incident) -> Incident:
+    return replace(incident, told=replace(incident.told, chart=True)) if incident.told else incident

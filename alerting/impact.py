@@ -1,0 +1,59 @@
+"""What a problem makes untrustworthy: which metrics. Pure.
+
+The names are those of the Gold rows; the map says what each layer's rows go into, as `tasks.transforms.gold` does.
+"""
+
+from typing import Final
+
+from config import catalog
+
+LEAD_TIMES: Final = (
+    "changes_shipped",
+    "change_lead_time_median_seconds",
+    "change_lead_time_mean_seconds",
+    "change_lead_time_p90_seconds",
+)
+FAIL_RATES: Final = (
+    "change_fail_rate_revert_before_next",
+    "change_fail_rate_revert_ever",
+    "failed_deployments_revert_ever",
+    "failed_deployment_recovery_time_median_seconds",
+    "deployment_rework_rate",
+)
+ALL: Final = ("deployment_frequency", *LEAD_TIMES, *FAIL_RATES)
+
+_OF: Final = {
+    catalog.DEPLOYMENTS.name: ALL,
+    catalog.DELIVERIES.name: ALL,
+    catalog.CHANGES.name: (*LEAD_TIMES, *FAIL_RATES),
+    catalog.FAILURES.name: FAIL_RATES,
+}
+
+TASKS: Final = "tasks"
+"""The dataset of incidents about tasks and runs rather than data."""
+
+
+def metrics(dataset: str, column: str = "") -> tuple[str, ...]:
+    """The metrics that trouble in `dataset` makes untrustworthy, in the order of the Gold rows.
+
+    column: what of Gold is in trouble, if it is known. Of a watched collection it is the collection itself.
+    """
+    if dataset == catalog.DORA_DAILY.name:
+        return (column,) if column in ALL else ALL
+    if dataset in {catalog.SWEEP, TASKS}:
+        return ALL
+    if dataset.startswith("bronze."):
+        fed = {metric for one in catalog.ENTITIES if dataset in one.upstream for metric in _OF[one.name]}
+        return tuple(metric for metric in ALL if metric in fed)
+    return _OF.get(dataset, (dataset,))
+
+
+def upstream(dataset: str) -> frozenset[str]:
+    """All datasets that `dataset` is made from, and what they are made from."""
+    made = {one.name: one.upstream for one in (*catalog.ENTITIES, catalog.DELIVERIES, catalog.DORA_DAILY)}
+    found: set[str] = set()
+    new = set(made.get(dataset, ()))
+    while new:
+        found |= new
+        new = {above for one in new for above in made.get(one, ())} - found
+    return frozenset(found)

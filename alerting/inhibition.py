@@ -1,0 +1,196 @@
+"""Which incident is only an effect of another one: one problem is told once, with what follows from it. Pure.
+
+A cause lies in a lower layer, in something that the effect is made from; it is of the same scopes; and its windows are
+those of the effect. Two of one layer are one problem where they say the same (a shallow clone leaves every stream of
+its origin without proof), or where one explains the other (a field that has changed, and the rule that reads it).
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from alerting import impact
+from alerting.incidents import RANK, Incident, State
+from alerting.reports import GROUPS, Kind
+from config import catalog
+
+REACH: Final = 30
+"""Days. A commit that is missing is missed where it is shipped, which is later, and in what is made of that."""
+BEFORE: Final = timedelta(minutes=10)
+"""How much earlier than a failure itself what it has left behind may be recorded."""
+
+_ENTITIES: Final = frozenset(one.name for one in catalog.ENTITIES)
+_LINKED: Final = frozenset({catalog.DELIVERIES.name, catalog.DORA_DAILY.name})
+_MAKES: Final[Mapping[str, frozenset[str]]] = {
+    "Fold": _ENTITIES | _LINKED, "Link": _LINKED, "Metrics": frozenset({catalog.DORA_DAILY.name}),
+}  # fmt: skip
+_TASK_LAYERS: Final = {"Sweep": 1, "Unit": 1, "Watch": 1, "Fold": 3, "Link": 5, "Metrics": 7}
+_LAST: Final = 9
+_SOURCES: Final = ("Sweep", "Unit")
+_ALONE: Final = GROUPS | {Kind.DELIVERY, Kind.HISTORY, Kind.HEARTBEAT}
+"""Kinds that neither cause anything nor are caused."""
+_SWEEP: Final = "sweep"
+_KILLED: Final = "killed"
+
+
+def causes(incidents: Iterable[Incident]) -> dict[str, str]:
+    """Of each of the open `incidents` that is an effect: its id, and that of its root cause."""
+    open_ = [one for one in incidents if one.state is State.OPEN and one.kind not in _ALONE]
+    covering: dict[str, list[Incident]] = defaultdict(list)
+    for one in open_:
+        for name in _covers(one):
+            covering[name].append(one)
+    direct = {}
+    for one in open_:
+        near = {other.id: other for name in _belongs(one) for other in covering[name]}
+        if found := _direct(one, near.values()):
+            direct[one.id] = found.id
+    return {effect: _root(cause, direct) for effect, cause in direct.items()}
+
+
+def cause_of(incident: Incident, open_incidents: Iterable[Incident]) -> str | None:
+    """The id of the root cause of `incident` among `open_incidents`, None if it is told by itself."""
+    return causes([incident, *(one for one in open_incidents if one.id != incident.id)]).get(incident.id)
+
+
+def order(incident: Incident) -> tuple[int, int, str, str, str, str]:
+    """Causes before effects."""
+    key = incident.key
+    return (layer(incident), _ORDER.get(incident.kind, 3), key.dataset, key.check, key.measure, key.scope)
+
+
+_ORDER: Final = {Kind.DRIFT: 0, Kind.RECEIPT: 1, Kind.TASK: 2}
+
+
+def layer(incident: Incident) -> int:
+    """How far from the sources: sweeps 0, Bronze 2, entities 4, deliveries 6, Gold 8; their tasks just below."""
+    dataset = incident.key.dataset
+    if dataset == catalog.SWEEP or incident.key.check == _SWEEP:
+        return 0
+    if dataset == impact.TASKS:
+        return _TASK_LAYERS.get(_family(incident), _LAST)
+    if dataset == catalog.DORA_DAILY.name:
+        return 8
+    if dataset == catalog.DELIVERIES.name:
+        return 6
+    return 4 if dataset in _ENTITIES else 2
+
+
+def _direct(incident: Incident, others: Iterable[Incident]) -> Incident | None:
+    """The lowest, then the oldest of what causes it."""
+    found = [one for one in others if one.id != incident.id and _is_cause(one, incident)]
+    return min(found, key=lambda one: (layer(one), one.openings[:1], order(one), one.id), default=None)
+
+
+def _root(name: str, direct: Mapping[str, str]) -> str:
+    while name in direct:  # ends, as a cause comes before its effect in a strict order
+        name = direct[name]
+    return name
+
+
+def _is_cause(cause: Incident, effect: Incident) -> bool:
+    if _KILLED in {cause.key.check, effect.key.check}:
+        return False
+    if layer(cause) == layer(effect):
+        return _is_same(cause, effect)
+    return layer(cause) < layer(effect) and _makes(cause, effect) and _overlaps(cause, effect)
+
+
+def _makes(cause: Incident, effect: Incident) -> bool:
+    """Whether the effect is made from what is in trouble, or by it."""
+    above, below = effect.key.dataset, cause.key.dataset
+    if below == catalog.SWEEP or (below == impact.TASKS and _family(cause) in _SOURCES):
+        if above == impact.TASKS:
+            return _family(effect) in _SOURCES and _place(effect) == _unit(cause)
+        return above.startswith(("bronze.", "silver.", "gold."))
+    if below == impact.TASKS:
+        return above in _MAKES.get(_family(cause), frozenset({_place(cause)}))
+    if above == impact.TASKS:
+        return _family(effect) == "Watch" and _place(effect) == below
+    return below == above or below in impact.upstream(above)
+
+
+def _is_same(cause: Incident, effect: Incident) -> bool:
+    """Whether two of one layer are one problem, which is told by the first of them."""
+    if cause.kind is Kind.RECEIPT and effect.kind is Kind.RECEIPT:
+        ours, theirs = _reasons(effect), _reasons(cause)
+        first = ours < theirs or (ours == theirs and order(cause) < order(effect))
+        return first and RANK[cause.severity] >= RANK[effect.severity] and _share(cause, effect)
+    if (cause.key.dataset, cause.key.scope) != (effect.key.dataset, effect.key.scope):
+        return False
+    if cause.kind is Kind.DRIFT and effect.kind is Kind.DRIFT:
+        return order(cause) < order(effect) and _share(cause, effect)
+    findings = (Kind.FINDING, Kind.BROKEN_CHECK)
+    if effect.kind in findings and cause.kind in {Kind.DRIFT, Kind.RECEIPT}:
+        return _share(cause, effect)
+    if not {cause.kind, effect.kind} <= set(findings):
+        return False
+    worse = RANK[cause.severity] - RANK[effect.severity]
+    if worse == 0:
+        return set(effect.failing) == set(cause.failing) and order(cause) < order(effect)
+    return worse > 0 and set(effect.failing) <= set(cause.failing)
+
+
+def _overlaps(cause: Incident, effect: Incident) -> bool:
+    """Whether the windows of the one may be wrong because those of the other are.
+
+    What is not about windows is about those from the day on which it opened, and about what was recorded since.
+    """
+    if "" in cause.failing:
+        opened = cause.openings[-1] if cause.openings else datetime.max.replace(tzinfo=UTC)
+        if any(effect.marks[window].at >= opened - BEFORE for window in effect.failing):
+            return True
+        return any(window >= opened.date().isoformat() for window in effect.failing)
+    if "" in effect.failing:
+        return False
+    if effect.key.dataset not in _LINKED:
+        return _share(cause, effect)
+    starts = [date.fromisoformat(window).toordinal() for window in cause.failing]
+    for window in effect.failing:
+        day = date.fromisoformat(window).toordinal()
+        at = bisect_right(starts, day)
+        if at and day - starts[at - 1] <= REACH:
+            return True
+    return False
+
+
+def _share(one: Incident, other: Incident) -> bool:
+    return bool(set(one.failing) & set(other.failing))
+
+
+def _reasons(incident: Incident) -> set[str]:
+    """What the receipts say, as far as it is remembered."""
+    said = {mark.said.facts.observed for window in incident.failing if (mark := incident.marks[window]).said}
+    return said or {incident.facts.observed}
+
+
+def _belongs(incident: Incident) -> set[str]:
+    """Of what it is: of its scopes, of a unit of a source, of a watched collection."""
+    names = {f"scope {scope}" for scope in incident.scopes}
+    if incident.key.dataset == catalog.SWEEP:
+        return {*names, f"unit {incident.key.scope}"}
+    if incident.key.dataset == impact.TASKS:
+        return {*names, f"{'dataset' if _family(incident) == 'Watch' else 'unit'} {_place(incident)}"}
+    return {*names, f"dataset {incident.key.dataset}"}
+
+
+def _covers(incident: Incident) -> set[str]:
+    """Of what its effects are: a collection that cannot be read covers all scopes of it, whatever they are."""
+    names = _belongs(incident)
+    if incident.key.dataset in {catalog.SWEEP, impact.TASKS} or incident.key.check == _SWEEP:
+        return names
+    return {name for name in names if name.startswith("scope ")}
+
+
+def _unit(incident: Incident) -> str:
+    return incident.key.scope if incident.key.dataset == catalog.SWEEP else _place(incident)
+
+
+def _family(incident: Incident) -> str:
+    return incident.key.scope.split(" ", 1)[0]
+
+
+def _place(incident: Incident) -> str:
+    return incident.key.scope.partition(" ")[2]

@@ -1,0 +1,193 @@
+"""One look after the other at what is owed, and who is told at the same time: channels do not wait for each other.
+
+Each channel has one message on its way at most; a handful of threads carry them, so that a channel that does not answer
+keeps only itself waiting. All that decides what is told is in the thread that sweeps.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from pymongo.errors import PyMongoError
+
+from alerting import owed, routes, storms, troubles
+from alerting.delivery import Delivery
+from alerting.exposition import Exposition
+from alerting.leader import Leader
+from alerting.owed import Owed
+from alerting.pace import Pace
+from alerting.slack.client import DeliveryError
+from config import schema
+from config.settings import Settings
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 8
+"""Messages on their way, each to another channel."""
+JUST_NOW: Final = timedelta(seconds=2)
+"""A channel that was told so lately, by whichever notifier, is not told again before a message's time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one sweep."""
+
+    told: int = 0
+    owed: int = 0
+    """Still owed: on its way, or the channel must wait, or refuses."""
+    failed: int = 0
+    leader: bool = True
+    """False: another notifier is at it."""
+
+
+class Sweeper:
+    """What a leader does for as long as it is one."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it works with
+        self,
+        db: schema.Db,
+        settings: Settings,
+        delivery: Delivery,
+        leader: Leader,
+        pace: Pace,
+        clock: Callable[[], datetime],
+        bell: threading.Event,
+        longest: float,
+        exposition: Exposition,
+    ) -> None:
+        """longest: seconds that a request may take. bell: rung when a message has arrived, or has not."""
+        self._db = db
+        self._settings = settings
+        self._store = delivery.store
+        self._delivery = delivery
+        self._leader = leader
+        self._pace = pace
+        self._clock = clock
+        self._bell = bell
+        self._longest = longest
+        self._exposition = exposition
+        self._busy: dict[str, Future[bool | None]] = {}
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tell")
+        self._storming: set[str] = set()
+        self._refusing: set[str] = set()
+        self._untellable: set[str] = set()
+
+    @contextmanager
+    def at_work(self) -> Iterator["Sweeper"]:
+        """What is on its way at the end of the block arrives, or does not, before this returns."""
+        now = self._clock()
+        for incident in self._store.listed({"told.at": {"$gte": now - JUST_NOW}}):
+            if to := routes.destination(incident, self._settings):
+                self._pace.sent(to.channel, time.monotonic())
+        self.refresh()
+        try:
+            yield self
+            while self._busy:
+                self._collect(wait=True)
+            self.refresh()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def refresh(self) -> None:
+        """Ask again which channels storm, and which refuse; and what need not be doubted any more."""
+        if doubts := set(self._delivery.doubts):
+            self._delivery.doubts -= troubles.beyond_doubt(self._store, doubts, self._clock())
+        self._storming = storms.storming(self._store)
+        self._refusing = troubles.refusing(self._store)
+
+    def tend(self) -> None:
+        """See to the storms (in this thread, which makes them)."""
+        self._storming = storms.tend(self._store, self._db, self._settings.notifier.storm, self._clock())
+
+    def sweep(self) -> Outcome:
+        """Tell what may be told now, one message for each channel that is free. Raises PyMongoError."""
+        now, delivery = self._clock(), self._delivery
+        told, failed = self._collect()
+        left = 0
+        for channel in list(delivery.unsettled):
+            if channel not in self._busy and self._pace.is_free(f"{channel}?", time.monotonic()):
+                self._start(channel, partial(self._settle, channel, now))
+        for channel, waiting in owed.by_channel(self._store, self._settings, now, set(delivery.doubts)).items():
+            left += len(waiting)
+            untold = [one.incident for one in waiting if storms.is_one(one.incident)]
+            if channel in delivery.unsettled or channel in self._busy:
+                continue
+            rest = waiting
+            if untold and (channel in self._storming or len(untold) > self._settings.notifier.storm):
+                storms.absorb(self._store, self._db, channel, untold, now)
+                self._storming.add(channel)
+                rest = [one for one in waiting if not storms.is_one(one.incident)]  # the storm itself, for one
+            if rest and self._pace.is_free(channel, time.monotonic()):
+                self._start(channel, partial(self._tell, rest[0], now))
+        return Outcome(told, left + len(delivery.unsettled) + len(self._busy), failed)
+
+    def _start(self, channel: str, act: Callable[[], bool | None]) -> None:
+        self._busy[channel] = future = self._pool.submit(act)
+        future.add_done_callback(lambda _: self._bell.set())
+
+    def _collect(self, *, wait: bool = False) -> tuple[int, int]:
+        """How many of those on their way were told, and how many were not. Raises PyMongoError."""
+        ended = [self._busy.pop(one) for one, future in list(self._busy.items()) if wait or future.done()]
+        results = [future.result() for future in ended]
+        return results.count(True), results.count(False)
+
+    def _tell(self, one: Owed, now: datetime) -> bool:
+        """Tell of one incident; whether that succeeded."""
+        incident, channel, store = one.incident, one.to.channel, self._store
+
+        def may_send() -> bool:
+            return self._leader.hold(self._longest)
+
+        about = {"incident": incident.id, "revision": incident.revision, "channel": channel}
+        try:
+            if not self._delivery.deliver(incident, one.reason, channel, one.to.mention, now, may_send):
+                return False
+        except DeliveryError as error:
+            self._pace.failed(channel, time.monotonic(), error.retry_after)
+            self._exposition.failed(error.code)
+            log.warning("not delivered", extra={**about, "code": error.code, "doubt": error.doubt})
+            if error.permanent:
+                troubles.undeliverable(store, channel, error.code, now)
+                self._refusing.add(channel)
+                store.defer(incident, now + troubles.UNDELIVERABLE_PAUSE)
+            return False
+        except PyMongoError:
+            raise
+        except Exception as error:
+            log.exception("cannot be told", extra=about)
+            troubles.untellable(store, incident, error, now)
+            self._untellable.add(incident.id)
+            store.defer(incident, now + troubles.UNDELIVERABLE_PAUSE)
+            return False
+        self._pace.sent(channel, time.monotonic())
+        self._exposition.told(one.reason, incident, self._clock())
+        log.info("told", extra={**about, "reason": str(one.reason)})
+        if channel in self._refusing:
+            troubles.delivered(store, channel, now)
+            self._refusing.discard(channel)
+        if incident.id in self._untellable:
+            troubles.tellable(store, incident, now)
+            self._untellable.discard(incident.id)
+        return True
+
+    def _settle(self, channel: str, now: datetime) -> None:
+        """Look for what may have arrived."""
+        delivery = self._delivery
+        try:
+            delivery.settle(channel, now)
+        except DeliveryError as error:
+            self._pace.failed(f"{channel}?", time.monotonic(), error.retry_after)
+            log.warning("cannot look for what was posted", extra={"channel": channel, "code": error.code})
+            if error.permanent:  # it may not be read: whether something was posted there cannot be known
+                troubles.unreadable(delivery.store, channel, error.code, now)
+                delivery.unsettled.pop(channel, None)
+        else:
+            self._pace.sent(f"{channel}?", time.monotonic())
+            troubles.readable(delivery.store, channel, now)
