@@ -119,7 +119,8 @@ class Duties:
         """One duty; that it fails is an incident, and keeps neither the others nor the messages waiting."""
         try:
             if name == "deadlines":
-                self._store.fold(watchdog.reports(self._db, self._settings, now), now)
+                missed = watchdog.reports(self._db, self._settings, now)
+                self._store.fold(missed, now, evidence.under_its_cause(self._store))
             elif name == "evidence":
                 evidence.reconcile(self._db, self._settings, now)
             else:

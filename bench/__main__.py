@@ -1,6 +1,6 @@
 """`make bench`: the figures that the project promises, measured as whole processes and printed as ratios.
 
-Usage: python -m bench [--runs N]
+Usage: python -m bench [--runs N], or python -m bench alerts [--full] [--only NAME]
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench import validation
+from bench import alerts, validation
 from config import mongod
 
 EVENTS: Final = (
@@ -151,6 +151,9 @@ def line(title: str, pairs: Sequence[tuple[Run, Run]], promised: str) -> tuple[s
 
 def main() -> None:
     """Measure and print."""
+    if sys.argv[1:2] == ["alerts"]:
+        alerts.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="how often each pair is run (medians are printed)")
     runs = parser.parse_args().runs

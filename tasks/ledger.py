@@ -237,7 +237,8 @@ class Ledger:
     def fail(self, claims: Sequence[Claim], error: str) -> None:
         """Record why `claims` could not be published, and give them back. What was published before stays."""
         if claims:
-            failed = {"$set": {"error": error, "run_id": self.run_id}, "$unset": {"owner": "", "lease_until": ""}}
+            said = {"error": error, "failed_at": datetime.now(UTC), "run_id": self.run_id}
+            failed = {"$set": said, "$unset": {"owner": "", "lease_until": ""}}
             self._ledger.bulk_write([UpdateMany(mine, failed) for mine in self._all_of(claims)], ordered=False)
 
     def record_under(

@@ -6,30 +6,22 @@ Unit asks for its chunks as it goes (Luigi's dynamic dependencies), and several 
 there is one Watch per configured collection that Touchstone did not make.
 """
 
-import logging
-import os
 import secrets
-import traceback
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import luigi
-from pymongo.errors import PyMongoError
 
-from config import mongo, schema, settings
+from config import settings
 from config.catalog import ENTITIES
-from config.redaction import redacted
 from config.settings import Collection
-from tasks import bronze, checks, entities, links, metrics, revisions, settle, survey, watched
-from tasks.context import Context
+from tasks import bronze, checks, entities, life, links, metrics, revisions, settle, survey, watched
 from tasks.foreign import WatchError
 from tasks.ledger import LeaseLostError
+from tasks.noted import NotedTask
 from tasks.sources import registry
 from tasks.sources.contract import Source
-
-log = logging.getLogger(__name__)
 
 Days = tuple[date, date]
 date_type = date
@@ -38,7 +30,7 @@ ROUNDS = 3
 
 
 class UnitFailedError(RuntimeError):
-    """The unit could not be swept; its windows have failed receipts, and what was known before stays visible."""
+    """What was asked for is not all there: a unit could not be swept, or the run is not complete."""
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -46,49 +38,7 @@ def new_run_id(now: datetime | None = None) -> str:
     return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-@lru_cache(maxsize=4)
-def _context(run_id: str, pid: int) -> Context:  # noqa: ARG001 - a forked worker needs connections of its own
-    return Context.open(run_id)
-
-
-class _Task(luigi.Task):
-    run_id: str = luigi.Parameter(default="")
-    """Of which run: a central scheduler must not take a task for that of another run, which may wait or fail."""
-
-    @property
-    def context(self) -> Context:
-        return _context(self.run_id, os.getpid())
-
-    def on_failure(self, exception: BaseException) -> str:
-        """Note the failure for whoever started the run; what the scheduler shows and mails holds no credential."""
-        told = redacted(f"{self.task_family}({self._where()}): {exception}")
-        try:
-            self.context.db[schema.RUNS].update_one({"_id": self.run_id}, {"$push": {"failures": told}}, upsert=True)
-        except (PyMongoError, mongo.MongoError) as error:
-            log.error("failure could not be noted", extra={"failure": told, "error": redacted(str(error))})  # noqa: TRY400
-        return redacted("".join(traceback.format_exception(exception)))
-
-    def _where(self) -> str:
-        return ", ".join(str(value) for name, value in self.param_kwargs.items() if name != "run_id")
-
-    def _say(self, message: str, share: float = 1.0) -> None:
-        """Show on the scheduler's page how far the task is; there is none when a task is run by hand."""
-        if callable(self.set_status_message) and callable(self.set_progress_percentage):
-            self.set_status_message(message)
-            self.set_progress_percentage(round(100 * share))
-
-    def _finished(self, part: str) -> Any:
-        """What this run has noted about `part`, if anything."""
-        run = self.context.db[schema.RUNS].find_one({"_id": self.run_id}) or {}
-        return run.get("finished", {}).get(schema.digest(part))
-
-    def _finish(self, part: str, note: Any) -> None:
-        self.context.db[schema.RUNS].update_one(
-            {"_id": self.run_id}, {"$set": {f"finished.{schema.digest(part)}": note}}, upsert=True
-        )
-
-
-class Sweep(_Task):
+class Sweep(NotedTask):
     """Bronze: bring in what one unit of a source holds now."""
 
     source: str = luigi.Parameter()
@@ -118,7 +68,7 @@ class Sweep(_Task):
         return note["error"] if note else None
 
 
-class Fold(_Task):
+class Fold(NotedTask):
     """Silver: fold the stale windows of all entities of one scope from `start` to `end`."""
 
     scope: str = luigi.Parameter()
@@ -140,7 +90,7 @@ class Fold(_Task):
         self._say(f"{len(ENTITIES)} datasets folded")
 
 
-class Link(_Task):
+class Link(NotedTask):
     """Silver: the deliveries of one scope, from all its entities."""
 
     scope: str = luigi.Parameter()
@@ -155,7 +105,7 @@ class Link(_Task):
         self._say("deliveries published")
 
 
-class Metrics(_Task):
+class Metrics(NotedTask):
     """Gold: the stale days of one scope from `start` to `end`."""
 
     scope: str = luigi.Parameter()
@@ -175,7 +125,7 @@ class Metrics(_Task):
         self._say("days published")
 
 
-class Unit(_Task):
+class Unit(NotedTask):
     """One unit of a source, from its sweep to the Gold of its scopes, for the days from `start` to `end`.
 
     Days outside of the range that were published once and have become stale are repaired too.
@@ -206,7 +156,8 @@ class Unit(_Task):
                 yield wanted
         if error := sweep.error():
             raise UnitFailedError(error)
-        self._finish(self.task_id, {"scopes": len(scopes)})
+        done = [f"{task.task_family} {scope}" for scope in scopes for task in (Fold, Link, Metrics)]
+        self._finish(self.task_id, {"scopes": len(scopes)}, self.place(), sweep.place(), *done)
 
     def _folds(self, scope: str) -> list[luigi.Task]:
         stale = {window.day for dataset in ENTITIES for window in entities.stale(self.context, dataset, scope)}
@@ -234,7 +185,7 @@ class Unit(_Task):
         return task(run_id=self.run_id, **parameters)
 
 
-class Watch(_Task):
+class Watch(NotedTask):
     """One collection that Touchstone did not make: its windows from `start` to `end`, and those that were not final."""
 
     dataset: str = luigi.Parameter()
@@ -252,10 +203,10 @@ class Watch(_Task):
         except WatchError as error:
             raise UnitFailedError(str(error)) from None
         self._say(f"{made} windows judged")
-        self._finish(self.task_id, {"windows": made})
+        self._finish(self.task_id, {"windows": made}, self.place())
 
 
-class _Run(_Task):
+class _Run(NotedTask):
     """One run over all configured sources and datasets."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -270,7 +221,8 @@ class _Run(_Task):
         return self._finished(self.task_id) is not None
 
     def requires(self) -> list[luigi.Task]:
-        """One Unit and one Watch each."""
+        """One Unit and one Watch each. Whoever asks first has begun the run."""
+        life.begin(self.context, self.task_family)
         start, end = self.days()
         units = [
             Unit(source=source.name, unit=unit, start=start, end=end, run_id=self.run_id)
@@ -302,7 +254,9 @@ class _Run(_Task):
             gaps += unwatched
             raise UnitFailedError(f"{len(gaps)} windows are not complete, e.g. {gaps[0].key}: try again")
         revisions.collect(self.context)
-        self._finish(self.task_id, {})
+        if not life.is_attended(self.run_id) and (hindered := life.settle(self.context)):
+            raise UnitFailedError(hindered)
+        self._finish(self.task_id, {}, self.place(), well=True)
 
 
 class Backfill(_Run):

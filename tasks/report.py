@@ -25,7 +25,7 @@ from tasks.ledger import Partition
 from tasks.survey import State
 from tasks.transforms.gold import METRICS, VERSION
 
-COLUMNS: Final = ("scope", "day", *METRICS, "trust")
+COLUMNS: Final = ("scope", "day", *METRICS, "trust", "incidents")
 _NOT_COMPUTED: Final = "not computed: run `touchstone backfill` for this day"
 EXAMPLES: Final = 3
 REASONS: Final = 5
@@ -57,6 +57,7 @@ def rows(start: date, end: date, scopes: Sequence[str] | None = None) -> Iterato
                 "trust": row["trust"],
                 "coverage": row["coverage"],
                 "reasons": row["reasons"],
+                "incidents": row.get("incidents", []),
             }
 
 
@@ -70,10 +71,10 @@ def _published(context: Context, scope: str, window: dict[str, Any]) -> Iterator
 
 
 def write_csv(lines: Iterable[dict[str, Any]], file: TextIO) -> None:
-    """Comma-separated, nulls empty, seconds unrounded."""
+    """Comma-separated, nulls empty, seconds unrounded, ids of incidents apart by blanks."""
     writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows({**line, "incidents": " ".join(line["incidents"])} for line in lines)
 
 
 def write_json(lines: Iterable[dict[str, Any]], file: TextIO) -> None:
@@ -98,11 +99,7 @@ def _print_scope(scope: str, lines: Sequence[dict[str, Any]], console: Console) 
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("trust", no_wrap=True)
     quiet = 0
-    unknown: dict[str, list[str]] = {}
     for line in lines:
-        if line["trust"] != "proven":
-            for reason in set(line["reasons"].values()):
-                unknown.setdefault(reason, []).append(line["day"])
         if line["trust"] == "proven" and not line["deployment_frequency"]:
             quiet += 1
         if line["trust"] == "unknown" or (line["trust"] == "proven" and not line["deployment_frequency"]):
@@ -120,10 +117,24 @@ def _print_scope(scope: str, lines: Sequence[dict[str, Any]], console: Console) 
         console.print(Text(f"DORA metrics of {scope}", "bold"))
     if quiet:
         console.print(f"{quiet:,} {'more ' if table.row_count else ''}days without a deployment, each proven.")
-    for reason, days in sorted(unknown.items(), key=lambda pair: -len(pair[1]))[:REASONS]:
-        when = days[0] if len(days) == 1 else f"{len(days):,} days, {days[0]} to {days[-1]}"
+    for reason, when in _by_days((reason, line["day"]) for line in lines for reason in _doubts(line)):
         console.print(f"not known ({when}): {reason}", markup=False)
+    for name, when in _by_days((name, line["day"]) for line in lines for name in line["incidents"]):
+        console.print(f"incident {name} is open ({when}): `touchstone incidents show {name}`", markup=False)
     console.print()
+
+
+def _doubts(line: dict[str, Any]) -> set[str]:
+    return set() if line["trust"] == "proven" else set(line["reasons"].values())
+
+
+def _by_days(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What is said of the most days, and of which, in words."""
+    found: dict[str, list[str]] = {}
+    for what, day in pairs:
+        found.setdefault(what, []).append(day)
+    for what, days in sorted(found.items(), key=lambda pair: -len(pair[1]))[:REASONS]:
+        yield what, days[0] if len(days) == 1 else f"{len(days):,} days, {days[0]} to {days[-1]}"
 
 
 def trust(line: dict[str, Any]) -> Text:

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import luigi
@@ -16,7 +16,7 @@ from config.catalog import DORA_DAILY, SWEEP
 from quality import drift, findings
 from quality.findings import Severity
 from quality.quarantine import State
-from tasks import checks, inspection
+from tasks import checks, inspection, life
 from tasks.context import Context
 from tasks.pipeline import Backfill, new_run_id
 from tasks.sources import registry
@@ -54,14 +54,24 @@ def run(start: date, end: date, *, workers: int, console: Console) -> Outcome:
     context = Context.open(run_id)
     if not context.db[schema.LEDGER].find_one({"dataset": SWEEP, "cursor": {"$exists": True}}, {"_id": 1}):
         checks.warm(context)  # all will be new: the validator takes longer to start than the first sweep
-    with _Watch(context, console):
+    with life.alive(context, Backfill.__name__), _Watch(context, console):
         result = _build(Backfill(start=start, end=end, run_id=run_id), workers, loaded.scheduler.url)
-    noted = context.db[schema.RUNS].find_one({"_id": run_id}) or {}
-    notes = _notes(context, start, end)
-    held = _held(context)
-    if result.status not in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY):
-        return Outcome([*(list(noted.get("failures", [])) or [result.one_line_summary]), *held], notes)
-    return Outcome(held, notes)
+    failed = result.status not in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY)
+    failures = _noted(context, result.one_line_summary) if failed else []
+    hindered = life.settle(context)
+    notes = [*_notes(context, start, end), *([silent] if (silent := life.tell(context)) else [])]
+    return Outcome([*failures, *_held(context), *([hindered] if hindered else [])], notes)
+
+
+def _noted(context: Context, summary: str) -> list[str]:
+    """What the tasks have said of themselves; where none could say anything, that the run failed is noted as such."""
+    run = context.db[schema.RUNS].find_one({"_id": context.ledger.run_id}, {"failures": 1}) or {}
+    if told := [f"{one['task']}({one['where']}): {one['error']}" for one in run.get("failures", ())]:
+        return told
+    kind = Backfill.__name__
+    failure = {"task": kind, "where": "", "place": kind, "error": summary, "at": datetime.now(UTC)}
+    context.db[schema.RUNS].update_one({"_id": context.ledger.run_id}, {"$push": {"failures": failure}})
+    return [summary]
 
 
 def _build(task: luigi.Task, workers: int, scheduler: str | None) -> Any:

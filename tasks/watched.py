@@ -7,7 +7,7 @@ that is blocked is a statement about rows which the collection's own readers go 
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from config import schema
@@ -164,6 +164,8 @@ def _note(context: Context, dataset: Collection, look: Look, *, nobody: bool) ->
         told.append(f"rows that have no date in {dataset.time!r}, and so belong to no window: {look.no_time:,}")
     if nobody:
         told.append("it has no row in the days that were asked for, and so no scope and no window")
+    failed = {"_id": Partition(dataset.name, HEAD).key, "error": {"$exists": True}}
+    context.db[schema.LEDGER].update_one(failed, {"$set": {"looked_at": datetime.now(UTC)}})
     _keep(context, dataset.name, {"no_time": look.no_time, "note": "; ".join(told), "error": ""})
 
 
@@ -187,7 +189,7 @@ def _clear_errors(
 
 def _fail(context: Context, dataset: Collection, days: Days, error: str) -> None:
     """Note on the windows of the range, and on the dataset, why they could not be looked at."""
-    _keep(context, dataset.name, {"error": error})
+    _keep(context, dataset.name, {"error": error, "failed_at": datetime.now(UTC)})
     known = scopes(context, dataset.name) or ([] if dataset.scope else [ALL])
     for scope in known:
         partitions = [Partition(dataset.name, scope, day) for day in schema.each_day(days)]

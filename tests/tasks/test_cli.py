@@ -57,7 +57,8 @@ def test_backfill_then_metrics_as_csv(project: Callable[..., Path]) -> None:
     assert printed.stdout.splitlines()[0] == ",".join(COLUMNS) == (
         "scope,day,deployment_frequency,changes_shipped,change_lead_time_median_seconds,change_lead_time_mean_seconds,"
         "change_lead_time_p90_seconds,change_fail_rate_revert_before_next,change_fail_rate_revert_ever,"
-        "failed_deployments_revert_ever,failed_deployment_recovery_time_median_seconds,deployment_rework_rate,trust"
+        "failed_deployments_revert_ever,failed_deployment_recovery_time_median_seconds,deployment_rework_rate,trust,"
+        "incidents"
     )  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(printed.stdout)))
     assert [row["deployment_frequency"] for row in rows] == ["1", "0", "1", "0", "0", "0"]

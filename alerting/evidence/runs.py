@@ -1,0 +1,132 @@
+"""What the documents of runs say: tasks that raised, and runs that gave no sign of life and did not end."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from alerting import impact
+from alerting.evidence.view import View, command, partition, passed
+from alerting.impact import TASKS
+from alerting.reports import Facts, Key, Kind, Report
+from config import schema
+from config.catalog import SWEEP
+
+RAISED: Final = "failed"
+KILLED: Final = "killed"
+ALIVE: Final = timedelta(seconds=60)
+"""How long a run may be without a sign of life; it gives one every ten seconds."""
+
+
+def failures(view: View) -> Iterator[Report]:
+    """The last failure of each place, and of each kind of run the last that is gone; unless it is made up for."""
+    yield from _raised(view)
+    yield from _killed(view)
+
+
+def _raised(view: View) -> Iterator[Report]:
+    stages: list[schema.Document] = [
+        {"$match": {"failures.at": {"$exists": True}}},
+        {"$unwind": "$failures"},
+        {"$sort": {"failures.at": 1}},
+        {"$group": {"_id": "$failures.place", "last": {"$last": "$failures"}}},
+    ]
+    last = {str(one["_id"]): one["last"] for one in view.db[schema.RUNS].aggregate(stages)}
+    if not last:
+        return
+    keys = {place: Key(TASKS, place, RAISED) for place in last}
+    told = view.latest(set(keys.values()))
+    news = {
+        place: one for place, one in last.items() if keys[place] in view.open or not _is_known(told, keys[place], one)
+    }
+    made_up = _made_up(view, {place: one["at"] for place, one in news.items() if keys[place] not in view.open})
+    for place, one in news.items():
+        if place not in made_up:
+            yield _failure(view, keys[place], one)
+
+
+def _is_known(told: dict[Key, Any], key: Key, failure: dict[str, Any]) -> bool:
+    mark = told[key].marks.get("") if key in told else None
+    return mark is not None and mark.at >= failure["at"]
+
+
+def _failure(view: View, key: Key, one: dict[str, Any]) -> Report:
+    facts = Facts(
+        title=f"The task {key.scope} failed",
+        expected="a task that ends well",
+        observed=one["error"],
+        why="what was published before stays; what waits for it is not made",
+        command=command("run"),
+    )
+    scopes = tuple(one.get("scopes", ())) or _fed(view, one)
+    return Report(
+        key, one["at"], failed=True, kind=Kind.TASK, lasting=True, facts=facts, metrics=impact.metrics(TASKS),
+        scopes=scopes,
+    )  # fmt: skip
+
+
+def _fed(view: View, one: dict[str, Any]) -> tuple[str, ...]:
+    """The scopes of a unit, as its sweep knows them."""
+    document = view.ledger.find_one({"_id": partition(SWEEP, one["place"].partition(" ")[2])}, {"feeds": 1}) or {}
+    return tuple(sorted({feed["origin"] for feed in document.get("feeds", ())}))
+
+
+def _made_up(view: View, since: dict[str, datetime]) -> dict[str, datetime]:
+    """When each place was finished last, of those that were finished after what `since` says of them."""
+    if not since:
+        return {}
+    oldest = min(since.values())
+    live = {"$or": [{"ended_at": None}, {"ended_at": {"$gte": oldest}}]}
+    where = {"passed": {"$elemMatch": {"places": {"$in": sorted(since)}, "at": {"$gt": oldest}}}}
+    found: dict[str, datetime] = {}
+    for run in view.db[schema.RUNS].find({**live, **where}, {"passed": 1}):
+        for one in run["passed"]:
+            for place in since.keys() & set(one["places"]):
+                if one["at"] > since[place]:
+                    found[place] = max(one["at"], found.get(place, one["at"]))
+    return found
+
+
+def _killed(view: View) -> Iterator[Report]:
+    where = {"ended_at": None, "alive_at": {"$lt": view.now - ALIVE}}
+    fields = {"kind": 1, "alive_at": 1, "started_at": 1, "host": 1, "pid": 1}
+    last: dict[str, dict[str, Any]] = {}
+    for run in view.db[schema.RUNS].find(where, fields, sort=[("alive_at", 1)]):
+        last[run["kind"]] = run
+    for kind, run in last.items():
+        key = Key(TASKS, kind, KILLED)
+        at = run["alive_at"] + ALIVE
+        if key in view.open or _ended_well(view, kind, at) is None:
+            facts = Facts(
+                title=f"A run ({kind}) is gone without an end",
+                expected="a sign of life every ten seconds, and an end",
+                observed=f"begun {run['started_at']:%Y-%m-%d %H:%M} UTC on {run['host']} (process {run['pid']}), last "
+                f"alive {run['alive_at']:%Y-%m-%d %H:%M:%S} UTC",
+                why="it was killed, or its machine is gone: what it had published stays, and the next run goes on",
+                command=command("run"),
+            )  # fmt: skip
+            yield Report(key, at, failed=True, kind=Kind.TASK, lasting=True, facts=facts, metrics=impact.metrics(TASKS))
+
+
+def _ended_well(view: View, kind: str, after: datetime) -> datetime | None:
+    where = {"ended_at": {"$gt": after}, "kind": kind, "well": True}
+    run = view.db[schema.RUNS].find_one(where, {"ended_at": 1}, sort=[("ended_at", -1)])
+    return run["ended_at"] if run else None
+
+
+def passes(view: View) -> Iterator[Report]:
+    """What was finished since, of what is open."""
+    mine = [one for one in view.of(Kind.TASK) if one.key.dataset == TASKS]
+    raised = {one.key.scope: one for one in mine if one.key.check == RAISED and "" in one.marks}
+    for place, at in _made_up(view, {place: one.marks[""].at for place, one in raised.items()}).items():
+        yield passed(raised[place], "", at)
+    for one in mine:
+        if one.key.check == KILLED and "" in one.marks:
+            at_last = _ended_well(view, one.key.scope, one.marks[""].at)
+            if at_last is not None:
+                yield passed(one, "", at_last, f"a later run ({one.key.scope}) ended well")
+
+
+def is_under_way(view: View) -> bool:
+    """Whether a run is at work: what it has mended below it has not carried up yet."""
+    where = {"ended_at": None, "alive_at": {"$gte": view.now - ALIVE}}
+    return view.db[schema.RUNS].find_one(where, {"_id": 1}) is not None
