@@ -26,7 +26,7 @@ def incident(dataset: str, check: str, *windows: str, scope: str = "acme/api", *
     told = Facts(f"{dataset} {check}", observed=facts.pop("observed", "it is so"))
     key = Key(dataset, scope, check, facts.pop("measure", ""))
     given: dict[str, Any] = {"failed": True, "kind": kind, "facts": told, "scopes": scopes, "at": AT, **facts}
-    days = [date.fromisoformat(window) for window in windows]
+    days: list[date | None] = [date.fromisoformat(window) for window in windows]
     return fold_all(None, [Report(key, window=day, **given) for day in days or [None]])
 
 
