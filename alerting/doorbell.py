@@ -1,10 +1,12 @@
-"""The doorbell: a change stream on the incidents, which says no more than "look again".
+"""The doorbell: a change stream on the incidents, which says "look again", and of a new incident what it is.
 
 It runs in a thread of its own. What it misses costs a sweep, never a message: where its history is lost it begins anew,
 and says so.
 """
 
 import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pymongo.errors import OperationFailure, PyMongoError
@@ -14,8 +16,10 @@ from config import schema
 NAME: Final = "doorbell"
 """The `_id` of the resume token, in the collection `meta`."""
 AWAIT_MILLISECONDS: Final = 1000
-YIELD_SECONDS: Final = 0.003
-"""How long who has rung stays out of the way of who comes to look: both need the interpreter."""
+YIELD_SECONDS: Final = 0.002
+"""How long it stays out of the way of who tells of what it has handed over: both need the interpreter."""
+FRESH: Final = timedelta(seconds=5)
+"""How old a new incident may be to be handed over: of an older one more is known where it is kept."""
 PAUSE_SECONDS: Final = 0.1
 """Before a stream begins anew, which it may have to do again."""
 TOO_LARGE: Final = 10334
@@ -36,14 +40,20 @@ _RINGS: Final[list[dict[str, Any]]] = [
             ]
         }
     },
-    {"$project": {"_id": 1, "operationType": 1}},
+    {"$project": {"_id": 1, "operationType": 1, "wallTime": 1, "fullDocument": 1}},
 ]
+
+
+def _nobody(_: Mapping[str, Any]) -> bool:
+    return False
 
 
 class Doorbell:
     """Rings `bell` when an incident may be owed, and when something is wrong with the stream."""
 
     def __init__(self, db: schema.Db, bell: threading.Event) -> None:
+        self.hand_over: Callable[[Mapping[str, Any]], bool] = _nobody
+        """Asked first with each incident that was made since `start`; where it sees to it nothing rings."""
         self._db = db
         self._bell = bell
         self._stop = threading.Event()
@@ -100,16 +110,19 @@ class Doorbell:
             self._token = stream.resume_token or self._token
             self._bell.set()  # for what came between the last sweep and now
             self._ready.set()
+            is_old = True  # until the stream was empty once, it may tell of what was before us
             while not self._stop.is_set():
                 event = stream.try_next()
                 self._token = stream.resume_token
                 if event is None:
+                    is_old = False
                     continue
                 if event["operationType"] in ("invalidate", "drop", "rename"):
                     self._begin_anew(LOST[260])
                     return
-                if not self._bell.is_set():
+                if is_old or not _is_fresh(event) or not self.hand_over(event["fullDocument"]):
                     self._bell.set()
+                else:
                     self._stop.wait(YIELD_SECONDS)
 
     def _begin_anew(self, why: str) -> None:
@@ -122,3 +135,9 @@ class Doorbell:
         self._error = error
         self._ready.set()
         self._bell.set()
+
+
+def _is_fresh(event: Mapping[str, Any]) -> bool:
+    """Whether it tells of an incident that was made just now."""
+    at = event.get("wallTime")
+    return event["operationType"] == "insert" and at is not None and abs(datetime.now(UTC) - at) <= FRESH

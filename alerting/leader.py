@@ -6,6 +6,7 @@ The document is the notifier's heartbeat too: `seen_at` is when the leader last 
 import os
 import secrets
 import socket
+import threading
 import time
 from datetime import timedelta
 from typing import Any, Final
@@ -35,6 +36,8 @@ class Leader:
         """Whether the leader before us did not say goodbye: what it did last is not known."""
         self._meta: schema.Coll = db[schema.META]
         self._until = 0.0
+        self._lock = threading.Lock()
+        """What one thread learns, no other one may have half of."""
         self._lost = True
 
     @property
@@ -44,19 +47,21 @@ class Leader:
 
     def acquire(self) -> bool:
         """Whether we are the leader now. Takes the lease if nobody holds it, and extends it if we do."""
-        self._lost = not self._ask()
-        return not self._lost
+        with self._lock:
+            self._lost = not self._ask()
+            return not self._lost
 
     def hold(self, seconds: float) -> bool:
         """Whether we are the leader for so many more seconds, and were without a break since `acquire`.
 
         Asks the server if that is not sure.
         """
-        if self._lost or self.seconds_left >= seconds:
+        with self._lock:
+            if self._lost or self.seconds_left >= seconds:
+                return not self._lost
+            fence = self.fence
+            self._lost = not self._ask() or self.fence != fence
             return not self._lost
-        fence = self.fence
-        self._lost = not self._ask() or self.fence != fence
-        return not self._lost
 
     def _ask(self) -> bool:
         asked = time.clock_gettime(CLOCK)

@@ -131,6 +131,7 @@ class Notifier:
         doorbell.start()
         try:
             with self._leading(db, leader, bell) as sweeper, duties.running():
+                doorbell.hand_over = sweeper.take
                 troubles.repair(store, self.clock())
                 tended = saved = time.monotonic()
                 while not stop.is_set() and leader.hold(self._lease.total_seconds() / 2):

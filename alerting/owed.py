@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from alerting import routes
-from alerting.incidents import Incident
+from alerting.incidents import Incident, Policy
 from alerting.reasons import Reason, due, notify_reason
 from alerting.store import SKEW, Store
 from config.settings import Settings
@@ -48,6 +48,15 @@ def by_channel(store: Store, settings: Settings, now: datetime, doubts: Iterable
     for one in sorted(found, key=lambda one: one.reason not in URGENT):
         sorted_by_channel.setdefault(one.to.channel, []).append(one)
     return sorted_by_channel
+
+
+def opened(incident: Incident, settings: Settings, now: datetime, policy: Policy) -> Owed | None:
+    """`incident`, made this moment, if somebody is to be told of its opening at once; asks and writes nothing."""
+    reason = notify_reason(incident, max(now, incident.changed_at or now), policy)
+    to = routes.destination(incident, settings)
+    if reason is not Reason.OPENED or to is None or routes.wait_until(incident, reason, to, now) is not None:
+        return None
+    return Owed(incident, reason, to)
 
 
 def _doubted(store: Store, settings: Settings, now: datetime, doubts: Iterable[str]) -> list[Owed]:

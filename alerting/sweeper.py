@@ -7,19 +7,21 @@ keeps only itself waiting. All that decides what is told is in the thread that s
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from pymongo.errors import PyMongoError
 
 from alerting import owed, routes, storms, troubles
 from alerting.delivery import Delivery
 from alerting.exposition import Exposition
+from alerting.incidents import from_document
 from alerting.leader import Leader
 from alerting.owed import Owed
 from alerting.pace import Pace
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 8
 """Messages on their way, each to another channel."""
+REMEMBERED: Final = 50_000
+"""So many incidents told for the first time are remembered: far more than are told while an event is on its way."""
 JUST_NOW: Final = timedelta(seconds=2)
 """A channel that was told so lately, by whichever notifier, is not told again before a message's time has passed."""
 
@@ -75,6 +79,11 @@ class Sweeper:
         self._exposition = exposition
         self._busy: dict[str, Future[bool | None]] = {}
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tell")
+        self._lock = threading.Lock()
+        """Held while it is decided what is told: by the thread that sweeps, and by the doorbell's."""
+        self._closed = False
+        self._begun: OrderedDict[str, None] = OrderedDict()
+        """Incidents that were told for the first time lately, or are on their way."""
         self._storming: set[str] = set()
         self._refusing: set[str] = set()
         self._untellable: set[str] = set()
@@ -89,6 +98,8 @@ class Sweeper:
         self.refresh()
         try:
             yield self
+            with self._lock:
+                self._closed = True
             while self._busy:
                 self._collect(wait=True)
             self.refresh()
@@ -106,8 +117,45 @@ class Sweeper:
         """See to the storms (in this thread, which makes them)."""
         self._storming = storms.tend(self._store, self._db, self._settings.notifier.storm, self._clock())
 
+    def take(self, document: Mapping[str, Any]) -> bool:
+        """Tell of an incident that was made this moment, without asking for it again; whether it is on its way.
+
+        For the doorbell's thread, and only of what was made while we lead: of anything else, and whenever in doubt, it
+        says no, and a sweep finds it. `document`: the incident as it was inserted.
+        """
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            incident, now = from_document(document), self._clock()
+            one = owed.opened(incident, self._settings, now, self._store.policy)
+            if one is None or self._closed or incident.id in self._begun or not self._may_begin(one.to.channel):
+                return False
+            self._begin(one, now)
+        except Exception:
+            log.exception("a new incident cannot be taken as it comes", extra={"incident": document.get("_id")})
+            return False
+        else:
+            return True
+        finally:
+            self._lock.release()
+
+    def _may_begin(self, channel: str) -> bool:
+        taken = channel in self._busy or channel in self._delivery.unsettled or channel in self._storming
+        return not taken and self._pace.is_free(channel, time.monotonic())
+
+    def _begin(self, one: Owed, now: datetime) -> None:
+        if one.incident.told is None:
+            self._begun[one.incident.id] = None
+            if len(self._begun) > REMEMBERED:
+                self._begun.popitem(last=False)
+        self._start(one.to.channel, partial(self._tell, one, now))
+
     def sweep(self) -> Outcome:
         """Tell what may be told now, one message for each channel that is free. Raises PyMongoError."""
+        with self._lock:
+            return self._sweep()
+
+    def _sweep(self) -> Outcome:
         now, delivery = self._clock(), self._delivery
         told, failed = self._collect()
         left = 0
@@ -125,7 +173,7 @@ class Sweeper:
                 self._storming.add(channel)
                 rest = [one for one in waiting if not storms.is_one(one.incident)]  # the storm itself, for one
             if rest and self._pace.is_free(channel, time.monotonic()):
-                self._start(channel, partial(self._tell, rest[0], now))
+                self._begin(rest[0], now)
         return Outcome(told, left + len(delivery.unsettled) + len(self._busy), failed)
 
     def _start(self, channel: str, act: Callable[[], bool | None]) -> None:

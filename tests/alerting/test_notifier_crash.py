@@ -7,6 +7,7 @@ but not answered. Then many are killed at random while Slack answers as it likes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -159,6 +160,7 @@ def stopped(work: Callable[[], object], where: tuple[Any, str]) -> int:
             if threading.current_thread().name.startswith("tell"):
                 setattr(owner, name, original)
                 os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(0.05)  # another thread may take the signal: this one must not run on meanwhile
             return original(*args, **kwargs)
 
         setattr(owner, name, paused)
