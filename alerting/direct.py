@@ -35,7 +35,9 @@ class Watch:
         self, settings: Settings, sender: Sender, clock: Callable[[], datetime], grace_seconds: float = GRACE_SECONDS
     ) -> None:
         self._name = f"mongodb-{settings.mongo.database}"
-        self._channel = settings.slack.channel or next((route.channel for route in settings.routes), "")
+        channels = [settings.slack.channel, *(route.channel for route in settings.routes)]
+        self._channels = list(dict.fromkeys(channel for channel in channels if channel)) or [""]
+        self._channel = self._channels[0]
         self._sender = sender
         self._clock = clock
         self._grace = grace_seconds
@@ -114,4 +116,14 @@ class Watch:
         if over and self._posted is not None and self._sender.can_edit:
             self._sender.update(self._posted, payload)
             return self._posted
-        return self._sender.post(self._channel, payload)
+        for channel in self._channels:
+            try:
+                posted = self._sender.post(channel, payload)
+            except DeliveryError as error:
+                if not error.permanent or channel == self._channels[-1]:
+                    raise
+                log.warning("a channel refuses: the next one is told", extra={"channel": channel, "code": error.code})
+            else:
+                self._channel = channel
+                return posted
+        raise DeliveryError("no_channel", permanent=True)

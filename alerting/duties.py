@@ -7,7 +7,6 @@ does the rest.
 import logging
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,13 +15,12 @@ from typing import Final, Protocol
 
 from pymongo.errors import PyMongoError
 
-from alerting import digest, evidence, troubles, watchdog
+from alerting import deadman, digest, evidence, troubles, watchdog
 from alerting.incidents import Incident
 from alerting.slack import chart
 from alerting.slack.client import DeliveryError, Posted
 from alerting.store import Store
 from config import schema
-from config.redaction import redacted
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,7 +31,8 @@ TEND_SECONDS: Final = 5.0
 FAILED_SECONDS: Final = 60.0
 """How often it is said that a duty still fails."""
 DEADMAN_SECONDS: Final = 60.0
-DEADMAN_TIMEOUT: Final = 10.0
+JOIN_SECONDS: Final = 15.0
+"""How long the end waits for a picture that is on its way: whatever it does, the lease ends before."""
 
 
 class Uploader(Protocol):
@@ -52,14 +51,16 @@ class Uploader(Protocol):
 class Duties:
     """The thread, and what ended it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it works with
         self,
         db: schema.Db,
         settings: Settings,
         bell: threading.Event,
         clock: Callable[[], datetime],
         uploader: Uploader,
+        is_well: Callable[[], bool] = lambda: True,
     ) -> None:
+        """is_well: whether messages arrive, for the dead man's switch."""
         self._db = db
         self._settings = settings
         self._bell = bell
@@ -71,7 +72,11 @@ class Duties:
         self._last: dict[str, float] = {}
         self._failed = {"deadlines", "evidence", "digest"}
         """Duties that failed last, or may have before us."""
-        self._thread = threading.Thread(target=self._work, name="duties", daemon=True)
+        self._is_well = is_well
+        self._threads = [
+            threading.Thread(target=self._work, args=(act,), name=name, daemon=True)
+            for name, act in (("duties", self._tick), ("charts", self.charts))
+        ]
 
     def check(self) -> None:
         """Raises what ended the thread, if something did."""
@@ -81,12 +86,14 @@ class Duties:
     @contextmanager
     def running(self) -> Iterator["Duties"]:
         """At work until the end of the block."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         try:
             yield self
         finally:
             self._stop.set()
-            self._thread.join()
+            for thread in self._threads:
+                thread.join(JOIN_SECONDS)
 
     def once(self) -> None:
         """All of it, once. Raises PyMongoError."""
@@ -94,26 +101,25 @@ class Duties:
         for name in ("deadlines", "evidence", "digest"):
             self._do(name, now)
 
-    def _work(self) -> None:
+    def _work(self, act: Callable[[datetime], None]) -> None:
         try:
             while not self._stop.is_set():
-                self._tick()
+                act(self._clock())
                 self._stop.wait(TICK_SECONDS)
         except Exception as error:  # noqa: BLE001 - handed over to the thread that delivers, which raises it
             self._error = error
             self._bell.set()
 
-    def _tick(self) -> None:
-        now = self._clock()
+    def _tick(self, now: datetime) -> None:
         self._do("deadlines", now)
-        self.charts(now)
         if self._is_time("tend", TEND_SECONDS):
             self._do("digest", now)
             troubles.alive(self._store, now)
         if self._is_time("reconcile", self._settings.notifier.sweep_seconds):
             self._do("evidence", now)
-        if self._settings.notifier.deadman_url and self._is_time("deadman", DEADMAN_SECONDS):
-            self._call_deadman(self._settings.notifier.deadman_url.get_secret_value())
+        url = self._settings.notifier.deadman_url
+        if url and self._is_well() and not self._failed and self._is_time("deadman", DEADMAN_SECONDS):
+            deadman.ask_aside(url.get_secret_value())
 
     def _do(self, name: str, now: datetime) -> None:
         """One duty; that it fails is an incident, and keeps neither the others nor the messages waiting."""
@@ -140,6 +146,8 @@ class Duties:
     def charts(self, now: datetime) -> None:
         """Put a chart into the thread of what was told since. Tried once each: a message is whole without it."""
         for incident in self._store.listed({"told.chart": False}):
+            if self._stop.is_set():
+                return
             self._store.change(incident.id, _tried, now)
             if incident.told is None or not self._uploader.can_edit:
                 continue
@@ -151,14 +159,6 @@ class Duties:
                     )
             except DeliveryError as error:
                 log.warning("no chart", extra={"incident": incident.id, "code": error.code})
-
-    def _call_deadman(self, url: str) -> None:
-        """Ask for `url`: whoever is behind it notices when nobody does any more."""
-        try:
-            with urllib.request.urlopen(url, timeout=DEADMAN_TIMEOUT) as answer:  # noqa: S310 - configured by the user
-                answer.read(1024)
-        except (OSError, ValueError) as error:
-            log.warning("the dead-man URL does not answer", extra={"error": redacted(str(error)).replace(url, "***")})
 
     def _is_time(self, what: str, seconds: float) -> bool:
         now = time.monotonic()

@@ -15,6 +15,7 @@ class Exposition:
         """Raises ConfigError if the package is missing or the port is taken."""
         self.port: int | None = None
         self._told: Any = None
+        self._server: Any = None
         if port is None:
             return
         try:
@@ -36,6 +37,7 @@ class Exposition:
         except OSError as error:
             raise ConfigError(f"notifier.metrics_port: {port}: {error.strerror}") from None
         self.port = server.server_port
+        self._server = server
 
     @classmethod
     def of(cls, settings: Settings) -> "Exposition":
@@ -58,3 +60,9 @@ class Exposition:
         if self._told is not None:
             self._owed.set(owed)
             self._swept.set(now.timestamp())
+
+    def close(self) -> None:
+        """Give the port back."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from pymongo.errors import PyMongoError
 
-from alerting import direct, troubles
+from alerting import deadman, direct, troubles
 from alerting.delivery import Delivery, Sender
 from alerting.doorbell import Doorbell
 from alerting.duties import Duties, Uploader
@@ -69,19 +69,23 @@ class Notifier:
         self._heartbeat = heartbeat
         self._longest = patient
         self._lease = timedelta(seconds=settings.notifier.lease_seconds)
-        self._exposition = Exposition.of(settings)
+        self._exposition = Exposition()
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set; MongoDB may come and go meanwhile. Raises ConfigError."""
         watch = direct.Watch(self.settings, self.sender, self.clock)
+        self._exposition = Exposition.of(self.settings)
         log.info("notifier started")
-        while not stop.is_set():
-            try:
-                self._serve(stop, watch)
-            except (PyMongoError, MongoError) as error:
-                log.warning("MongoDB does not answer", extra={"error": redacted(str(error))[:300]})
-                watch.failed()
-                stop.wait(direct.RETRY_SECONDS)
+        try:
+            while not stop.is_set():
+                try:
+                    self._serve(stop, watch)
+                except (PyMongoError, MongoError) as error:
+                    log.warning("MongoDB does not answer", extra={"error": redacted(str(error))[:300]})
+                    watch.failed()
+                    stop.wait(direct.RETRY_SECONDS)
+        finally:
+            self._exposition.close()
         log.info("notifier stopped")
 
     def once(self) -> Outcome:
@@ -107,6 +111,9 @@ class Notifier:
                 if not outcome.owed or time.monotonic() > until:
                     sweeper.tend()
                     work.charts(self.clock())
+                    url = self.settings.notifier.deadman_url
+                    if url and self._heartbeat and not failed:
+                        deadman.ask(url.get_secret_value())
                     return Outcome(told, outcome.owed, failed)
                 bell.wait(self.pace.wait(time.monotonic()) or PAUSE_SECONDS)
         return Outcome(told, failed=failed, leader=False)
@@ -127,7 +134,7 @@ class Notifier:
         """Deliver until stopped, or until the lease is lost."""
         bell, store = threading.Event(), Store.of(db, self.settings)
         doorbell = Doorbell(db, bell)
-        duties = Duties(db, self.settings, bell, self.clock, self.sender)
+        duties = Duties(db, self.settings, bell, self.clock, self.sender, lambda: not self.pace.is_failing)
         doorbell.start()
         try:
             with self._leading(db, leader, bell) as sweeper, duties.running():

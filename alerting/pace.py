@@ -13,6 +13,10 @@ LONGEST: Final = 60.0
 """Between two attempts, however often they failed."""
 
 
+FAILING: Final = 3
+"""So many failures in a row are no hiccup."""
+
+
 @dataclass(slots=True)
 class Pace:
     """What is known of the channels."""
@@ -28,6 +32,11 @@ class Pace:
     def wait(self, now: float) -> float | None:
         """How long until the next channel that is not free becomes so; None if all are."""
         return min((at - now for at in list(self._free_at.values()) if at > now), default=None)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether a channel has refused several times in a row, and did so last."""
+        return any(count >= FAILING for count in list(self._failures.values()))
 
     def sent(self, channel: str, now: float) -> None:
         """It took a message."""

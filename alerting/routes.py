@@ -10,7 +10,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from alerting.deadlines import instant
-from alerting.incidents import Incident, State
+from alerting.incidents import Incident, Kind, State
 from alerting.reasons import Reason
 from alerting.reports import GROUPS
 from config.settings import Route, Settings, Team
@@ -36,11 +36,13 @@ class Destination:
 def destination(incident: Incident, settings: Settings) -> Destination | None:
     """Where `incident` is told: by the first route that fits, else in Slack's channel; None if there is none.
 
-    A storm or a digest is told in its own channel. Who is mentioned: whom the route names, and the team of the route,
-    or where it names none the first team that owns the scope.
+    A storm or a digest is told in its own channel, trouble with a channel in another one. Who is mentioned: whom the
+    route names, and the team of the route, or where it names none the first team that owns the scope.
     """
     if incident.kind in GROUPS:
         return Destination(incident.key.scope)
+    if incident.kind is Kind.DELIVERY and (other := _other_than(incident.key.scope, settings)):
+        return Destination(other)
     teams = {team.name: team for team in settings.teams}
     for route in settings.routes:
         if _fits(incident, route, teams):
@@ -51,6 +53,12 @@ def destination(incident: Incident, settings: Settings) -> Destination | None:
         return None
     owner = _owner(incident, settings)
     return Destination(settings.slack.channel, owner.mention if owner else ())
+
+
+def _other_than(channel: str, settings: Settings) -> str | None:
+    """A channel that may tell of trouble in `channel`, if there is another one."""
+    channels = [settings.slack.channel, *(route.channel for route in settings.routes)]
+    return next((one for one in channels if one and one != channel), None)
 
 
 def wait_until(incident: Incident, reason: Reason, to: Destination, now: datetime) -> datetime | None:

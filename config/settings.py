@@ -405,6 +405,18 @@ class Notifier(_Section):
     page_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Address of the status page, which messages link to."""
 
+    @model_validator(mode="after")
+    def _can_work(self) -> "Notifier":
+        if self.heartbeat_seconds < self.lease_seconds:
+            message = "heartbeat_seconds: must not be shorter than lease_seconds: a sign of life is given as often"
+            raise ValueError(message)
+        if self.deadman_url is not None and not re.match(
+            r"https?://[^/\s]+[!-~]*$", self.deadman_url.get_secret_value()
+        ):
+            message = "deadman_url: should be an address that begins with https:// or http://"
+            raise ValueError(message)
+        return self
+
 
 class Settings(BaseSettings):
     """Everything that can be configured."""
