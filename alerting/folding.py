@@ -23,9 +23,10 @@ from alerting.incidents import (
     is_group,
 )
 from alerting.reports import bounded
+from config import schema
 from quality.findings import Severity
 
-MARKS: Final = 400
+MARKS: Final = schema.FAILING
 """Failing windows that an incident remembers one by one, the newest; and as many others."""
 SAID: Final = 20
 """Of so many of them, the worst and then the newest, it remembers what was said."""
@@ -88,7 +89,7 @@ def _marked(incident: Incident, reports: Sequence[Report]) -> Incident:
     wrong = [marks[window] for window in marked.failing]
     if not wrong:
         return marked
-    severity = max((mark.severity for mark in wrong), key=RANK.__getitem__)
+    severity = _worse(marked.found, _raised(incident))
     said = [mark.said for mark in sorted((one for one in wrong if one.said), key=_importance) if mark.said]
     if not said:
         return replace(marked, severity=severity)
@@ -100,6 +101,16 @@ def _marked(incident: Incident, reports: Sequence[Report]) -> Incident:
         metrics=tuple(dict.fromkeys(one for each in reversed(said) for one in each.metrics)),
         scopes=tuple(dict.fromkeys(one for each in reversed(said) for one in each.scopes)),
     )
+
+
+def _raised(incident: Incident) -> Severity:
+    """How bad it is for what it causes, where that is worse than what was found of itself; else INFO."""
+    is_raised = incident.state is State.OPEN and incident.failing and RANK[incident.severity] > RANK[incident.found]
+    return incident.severity if is_raised else Severity.INFO
+
+
+def _worse(one: Severity, other: Severity) -> Severity:
+    return max(one, other, key=RANK.__getitem__)
 
 
 def _mark(report: Report) -> Mark:
@@ -250,6 +261,18 @@ def with_effects(incident: Incident, effects: tuple[str, ...], at: datetime) -> 
     more = [one for one in effects if one not in incident.effects]
     said = replace(incident, effects=effects)
     return _say(said, at, "changed", f"causes {'; '.join(more)}") if more and incident.told else said
+
+
+def raised(incident: Incident, effects: Severity, at: datetime) -> Incident:
+    """`incident`, as bad as the worst of its `effects` if that is worse than what was found of itself."""
+    severity = _worse(incident.found, effects)
+    rank = RANK[severity] - RANK[incident.severity]
+    if not rank:
+        return incident
+    cause = None if rank > 0 and is_group(incident.cause) else incident.cause  # it is worth a message of its own now
+    why = "by what it causes" if rank > 0 else "as it causes nothing worse any more"
+    what = "worsened" if rank > 0 else "eased"
+    return _say(replace(incident, severity=severity, cause=cause), at, what, f"now {severity}, {why}")
 
 
 def _must_be_open(incident: Incident) -> None:

@@ -31,6 +31,8 @@ _OF: Final = {
 
 TASKS: Final = "tasks"
 """The dataset of incidents about tasks and runs rather than data."""
+WATCH: Final = "Watch"
+"""The task that looks at a collection which Touchstone did not make; its place names the collection."""
 
 
 def metrics(dataset: str, column: str = "") -> tuple[str, ...]:
@@ -46,6 +48,12 @@ def metrics(dataset: str, column: str = "") -> tuple[str, ...]:
         fed = {metric for one in catalog.ENTITIES if dataset in one.upstream for metric in _OF[one.name]}
         return tuple(metric for metric in ALL if metric in fed)
     return _OF.get(dataset, (dataset,))
+
+
+def of_place(place: str) -> tuple[str, ...]:
+    """The metrics that a task's failure makes untrustworthy; of one that watches a collection, that collection."""
+    family, _, about = place.partition(" ")
+    return metrics(about) if family == WATCH else ALL
 
 
 def upstream(dataset: str) -> frozenset[str]:

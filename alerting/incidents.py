@@ -169,6 +169,13 @@ class Incident:
                 found.append(window)
         return tuple(reversed(found))
 
+    @property
+    def found(self) -> Severity:
+        """How bad it is by itself: `severity` may be that of what it causes."""
+        return max(
+            (self.marks[window].severity for window in self.failing), key=RANK.__getitem__, default=Severity.INFO
+        )
+
     def is_silenced(self, now: datetime) -> bool:
         """Whether nobody wants to hear of it now."""
         return self.silenced is not None and now < self.silenced.until

@@ -3,18 +3,21 @@
 A cause lies in a lower layer, in something that the effect is made from; it is of the same scopes; and its windows are
 those of the effect. Two of one layer are one problem where they say the same (a shallow clone leaves every stream of
 its origin without proof), or where one explains the other (a field that has changed, and the rule that reads it).
+A receipt in doubt explains much, but nothing critical beside missing data: that follows from it only where records of
+the very window are known to be lost.
 """
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from alerting import impact
 from alerting.incidents import RANK, Incident, State
-from alerting.reports import GROUPS, Kind
+from alerting.reports import GROUPS, Key, Kind
 from config import catalog
+from quality.findings import Severity
 
 REACH: Final = 30
 """Days. A commit that is missing is missed where it is shipped, which is later, and in what is made of that."""
@@ -31,12 +34,16 @@ _LAST: Final = 9
 _SOURCES: Final = ("Sweep", "Unit")
 _ALONE: Final = GROUPS | {Kind.DELIVERY, Kind.HISTORY, Kind.HEARTBEAT}
 """Kinds that neither cause anything nor are caused."""
+_FINDINGS: Final = frozenset({Kind.FINDING, Kind.BROKEN_CHECK})
 _SWEEP: Final = "sweep"
 _KILLED: Final = "killed"
 
 
-def causes(incidents: Iterable[Incident]) -> dict[str, str]:
-    """Of each of the open `incidents` that is an effect: its id, and that of its root cause."""
+def causes(incidents: Iterable[Incident], gaps: Collection[Key] = ()) -> dict[str, str]:
+    """Of each of the open `incidents` that is an effect: its id, and that of its root cause.
+
+    gaps: those of findings which say that data is missing.
+    """
     open_ = [one for one in incidents if one.state is State.OPEN and one.kind not in _ALONE]
     covering: dict[str, list[Incident]] = defaultdict(list)
     for one in open_:
@@ -45,7 +52,8 @@ def causes(incidents: Iterable[Incident]) -> dict[str, str]:
     direct = {}
     for one in open_:
         near = {other.id: other for name in _belongs(one) for other in covering[name]}
-        if found := _direct(one, near.values()):
+        others = [other for other in near.values() if one.key in gaps or not _is_beside(other, one)]
+        if found := _direct(one, others):
             direct[one.id] = found.id
     return {effect: _root(cause, direct) for effect, cause in direct.items()}
 
@@ -98,6 +106,14 @@ def _is_cause(cause: Incident, effect: Incident) -> bool:
     return layer(cause) < layer(effect) and _makes(cause, effect) and _overlaps(cause, effect)
 
 
+def _is_beside(receipt: Incident, finding: Incident) -> bool:
+    """Whether `receipt` is one, and leaves something critical of `finding` unexplained: it is in doubt, no more."""
+    if receipt.kind is not Kind.RECEIPT or finding.kind not in _FINDINGS:
+        return False
+    lost = {window for window in receipt.failing if receipt.marks[window].severity is Severity.CRITICAL}
+    return any(finding.marks[w].severity is Severity.CRITICAL and w not in lost for w in finding.failing)
+
+
 def _makes(cause: Incident, effect: Incident) -> bool:
     """Whether the effect is made from what is in trouble, or by it."""
     above, below = effect.key.dataset, cause.key.dataset
@@ -108,7 +124,7 @@ def _makes(cause: Incident, effect: Incident) -> bool:
     if below == impact.TASKS:
         return above in _MAKES.get(_family(cause), frozenset({_place(cause)}))
     if above == impact.TASKS:
-        return _family(effect) == "Watch" and _place(effect) == below
+        return _family(effect) == impact.WATCH and _place(effect) == below
     return below == above or below in impact.upstream(above)
 
 
@@ -117,17 +133,16 @@ def _is_same(cause: Incident, effect: Incident) -> bool:
     if cause.kind is Kind.RECEIPT and effect.kind is Kind.RECEIPT:
         ours, theirs = _reasons(effect), _reasons(cause)
         first = ours < theirs or (ours == theirs and order(cause) < order(effect))
-        return first and RANK[cause.severity] >= RANK[effect.severity] and _share(cause, effect)
+        return first and RANK[cause.found] >= RANK[effect.found] and _share(cause, effect)
     if (cause.key.dataset, cause.key.scope) != (effect.key.dataset, effect.key.scope):
         return False
     if cause.kind is Kind.DRIFT and effect.kind is Kind.DRIFT:
         return order(cause) < order(effect) and _share(cause, effect)
-    findings = (Kind.FINDING, Kind.BROKEN_CHECK)
-    if effect.kind in findings and cause.kind in {Kind.DRIFT, Kind.RECEIPT}:
+    if effect.kind in _FINDINGS and cause.kind in {Kind.DRIFT, Kind.RECEIPT}:
         return _share(cause, effect)
-    if not {cause.kind, effect.kind} <= set(findings):
+    if not {cause.kind, effect.kind} <= _FINDINGS:
         return False
-    worse = RANK[cause.severity] - RANK[effect.severity]
+    worse = RANK[cause.found] - RANK[effect.found]
     if worse == 0:
         return set(effect.failing) == set(cause.failing) and order(cause) < order(effect)
     return worse > 0 and set(effect.failing) <= set(cause.failing)
@@ -172,7 +187,7 @@ def _belongs(incident: Incident) -> set[str]:
     if incident.key.dataset == catalog.SWEEP:
         return {*names, f"unit {incident.key.scope}"}
     if incident.key.dataset == impact.TASKS:
-        return {*names, f"{'dataset' if _family(incident) == 'Watch' else 'unit'} {_place(incident)}"}
+        return {*names, f"{'dataset' if _family(incident) == impact.WATCH else 'unit'} {_place(incident)}"}
     return {*names, f"dataset {incident.key.dataset}"}
 
 

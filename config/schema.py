@@ -72,6 +72,8 @@ class LedgerDocument(TypedDict):
     """Why the last attempt failed, if it did."""
     failed_at: NotRequired[datetime]
     """When an attempt failed last."""
+    looked_at: NotRequired[datetime]
+    """When it was found, after a failed attempt, that it stands."""
     run_id: NotRequired[str]
     published_at: NotRequired[datetime]
 
@@ -94,6 +96,8 @@ class RunDocument(TypedDict):
     """What it is through with, by a hash of its name."""
     failures: NotRequired[list[dict[str, Any]]]
     """Each `task`, `where`, `place`, `error`, `at`, and `scopes` as far as they are known."""
+    settled_at: NotRequired[datetime]
+    """When a failure of it was last made an incident while it ran."""
     passed: NotRequired[list[dict[str, Any]]]
     """Each `places` that were finished without an error, and `at`."""
 
@@ -183,9 +187,13 @@ _BRONZE_INDEXES: Final = (
     IndexModel([("origin", ASCENDING), ("id", ASCENDING)]),
 )
 
+FAILING: Final = 400
+"""Failing windows that an incident names, the newest. One that names so many may be about older ones too."""
+
 _TOUCHES: Final[Document] = {
     "$or": [
         {"$in": ["$$iso", "$failing"]},
+        {"$and": [{"$gte": [{"$size": "$failing"}, FAILING]}, {"$lte": ["$$iso", {"$last": "$failing"}]}]},
         {"$and": [
             {"$in": ["", "$failing"]},
             {"$gte": ["$$day", {"$dateTrunc": {"date": "$opened_at", "unit": "day"}}]},
@@ -211,8 +219,9 @@ GOLD_VIEW: Final[list[Document]] = [
 ]  # fmt: skip
 """Follows the ledger's pointer, so that a reader who knows nothing of ledgers sees whole published partitions only.
 
-`incidents` are the ids of the open ones that touch the day: of its scope, and the day is one of their windows; or they
-are not about windows, and the day is not before that of their opening.
+`incidents` are the ids of the open ones that touch the day: of its scope, and the day is one of their windows (or not
+after the last of them, where they have more than they name); or they are not about windows, and the day is not before
+that of their opening.
 """
 
 

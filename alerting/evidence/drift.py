@@ -1,7 +1,7 @@
 """Schema drift, which is recorded once: it is over when the stream went on without more of it.
 
-Nothing passes it, as what has changed stays changed. A day after it was seen, once a window of the dataset of that day
-or later was published, the news is taken for known.
+Nothing passes it, as what has changed stays changed. A day after it was seen, once a window of its scope of that day or
+later was published that has rows, and of which the extraction is not in doubt, the news is taken for known.
 """
 
 from collections.abc import Iterator
@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Final
 
 from alerting import impact
-from alerting.evidence.view import View, command, named, passed
+from alerting.evidence.view import View, command, is_watched, named, passed
 from alerting.reports import Facts, Key, Kind, Report
 from config import schema
 from quality import drift
 from quality.findings import Severity
+from quality.receipts import Proof
 
 CHECK: Final = "drift"
 NEWS: Final = timedelta(days=30)
@@ -47,10 +48,13 @@ def passes(view: View) -> Iterator[Report]:
         since = seen + KNOWN
         if since > view.now:
             continue
-        where = {
-            "dataset": incident.key.dataset, "window": {"$gte": schema.start_of(seen.date())},
-            "published_at": {"$gte": since},
+        where: schema.Document = {
+            "dataset": incident.key.dataset, "scope": {"$in": [*{incident.key.scope, *incident.scopes}]},
+            "window": {"$gte": schema.start_of(seen.date())}, "published_at": {"$gte": since},
+            "report.rows": {"$gt": 0},
         }  # fmt: skip
+        if not is_watched(incident.key.dataset):  # no receipt speaks of those
+            where["proof.state"] = {"$nin": [str(Proof.FAILED), str(Proof.UNPROVEN)]}
         if found := view.ledger.find_one(where, {"published_at": 1}):
             for window in incident.failing:
                 yield passed(incident, window, found["published_at"], "it went on for a day without more of it")

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from alerting.evidence import attempts, drift, links, receipts, rules, runs
+from alerting import configured
+from alerting.evidence import attempts, drift, links, receipts, retired, rules, runs
 from alerting.evidence.view import View
 from alerting.folding import MARKS, stored
 from alerting.incidents import RANK, Incident
@@ -20,7 +21,8 @@ def gathered(view: View, *, news: bool) -> list[Report]:
     tried, drifted = list(attempts.failures(view)), list(drift.failures(view))
     wrong = [*found, *linked.reports, *misshapen, *proofs, *tried, *drifted, *runs.failures(view)]
     standing = {(one.key, one.window.isoformat() if one.window else ""): one for one in wrong}
-    wrong = list(_newest(wrong))
+    still = configured.read(view.db, view.settings)
+    wrong = [one for one in _newest(wrong) if not still.is_retired(one.key, one.kind)]
     if news:
         wrong = _unknown(wrong, view.latest({one.key for one in wrong}))
     wrong = rules.standing(view, wrong, by_run)
@@ -36,6 +38,7 @@ def gathered(view: View, *, news: bool) -> list[Report]:
     mended = chain(
         rules.passes(view, standing, by_run), rules.shaped(view, standing), links.passes(view, linked),
         receipts.passes(view, standing), attempts.passes(view, standing), drift.passes(view), runs.passes(view),
+        retired.passes(view, still),
     )  # fmt: skip
     return [*told, *mended]
 

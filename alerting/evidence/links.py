@@ -1,7 +1,8 @@
 """Findings on the deliveries of a scope, which are published as a whole: its days are in manifests.
 
 A day does not say when it was judged, so that it counts as judged when its scope was published first with the finding.
-Of a later day it is known that it was judged later if it is later than the day on which that was.
+Of a later day it is known that it was judged later if it is later than the day on which that was. A finding that has
+changed was judged when that was published.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from alerting.evidence import rules
 from alerting.evidence.view import SEVERE, View, Window, passed
 from alerting.folding import MARKS
-from alerting.incidents import Incident
-from alerting.reports import Key, Report
+from alerting.incidents import Incident, Mark
+from alerting.reports import Facts, Key, Report, bounded
 from config import schema
 from config.catalog import DELIVERIES
 
@@ -65,19 +66,30 @@ def failures(view: View) -> Found:
             findings[key, day.isoformat()] = finding
             wrong.append(rules.failure(view, key, day, at, finding))
     latest = view.latest({one.key for one in wrong})
-    reports = [replace(one, at=_first_seen(latest.get(one.key), str(one.window), one.at)) for one in wrong]
+    reports = [
+        replace(one, at=_first_seen(latest.get(one.key), one, findings[one.key, str(one.window)])) for one in wrong
+    ]
     return Found(heads, reports, findings)
 
 
-def _first_seen(incident: Incident | None, window: str, at: datetime) -> datetime:
-    """When the day was first known to be wrong: publishing others again says nothing new of it."""
+def _first_seen(incident: Incident | None, report: Report, finding: Mapping[str, Any]) -> datetime:
+    """When the day was first known to be as wrong as it is: publishing others again says nothing new of it."""
+    at, window = report.at, str(report.window)
     if incident is None:
         return at
     mark = incident.marks.get(window)
     if mark is not None:
-        return mark.at if mark.failed else at
+        return mark.at if mark.failed and _is_said(mark, report, finding) else at
     forgotten = len(incident.marks) >= MARKS and window < min(incident.marks)
     return (incident.opened_at or at) if forgotten else at
+
+
+def _is_said(mark: Mark, report: Report, finding: Mapping[str, Any]) -> bool:
+    """Whether the finding is what was said of the day last, as far as that is remembered."""
+    if mark.severity is not report.severity:
+        return False
+    observed = bounded(Facts("", observed=rules.observed(report, finding))).observed
+    return mark.said is None or (mark.said.kind, mark.said.facts.observed) == (report.kind, observed)
 
 
 def detailed(view: View, found: Found, reports: list[Report]) -> Iterator[Report]:

@@ -1,8 +1,9 @@
 """Windows of Bronze whose receipt says that the extraction was not whole.
 
-Told are receipts that failed or prove nothing, and those of windows that are over and still in doubt. Not told: a
-window that is still open, as the next sweep settles it; one whose date cannot be, as a rule of Silver says that better;
-and one of which a rule holds back or sets aside rows, as then its proof only repeats the finding.
+Told are receipts of windows that are over, and those that are known to lack records. Not told: a window that is still
+open, as the next sweep settles it, and a sweep that failed has an incident of its own; one whose date cannot be, as a
+rule of Silver says that better; and one of which a rule holds back or sets aside rows, as then its proof only repeats
+the finding.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from alerting import impact
 from alerting.evidence.view import View, Window, command, named, partition, passed
+from alerting.incidents import Incident
 from alerting.reports import Facts, Key, Kind, Report
 from config import schema
 from quality.findings import Severity
@@ -24,6 +26,8 @@ BRONZE: Final = {"$gte": "bronze.", "$lt": "bronze/"}
 """The names of all Bronze datasets: / comes after the full stop."""
 STILL_OPEN: Final = "the window is still open"
 """How the reason of a window begins that the sweep has not seen to its end."""
+SWEEP_FAILED: Final = "the sweep failed"
+"""How the reason of a window begins that no sweep has seen."""
 
 _FIELDS: Final = (
     "dataset", "scope", "window", "published_at", "proof", "receipt.sweep", "blocked.first", "report.findings.severity",
@@ -57,14 +61,17 @@ def judged(document: Mapping[str, Any], now: datetime) -> str:
     held = "blocked" in document
     if held or any(one["severity"] == Severity.CRITICAL for one in document.get("report", {}).get("findings", ())):
         return SILENT
-    if not FIRST_POSSIBLE <= document["window"] <= now:
-        return str(Severity.CRITICAL) if proof.get("lossy") else SILENT
-    if proof["state"] == Proof.FAILED or proof.get("lossy"):
+    if proof.get("lossy"):
         return str(Severity.CRITICAL)
-    over = document["window"] + schema.DAY <= now
-    if proof["state"] == Proof.PARTIAL and (not over or str(proof["reason"]).startswith(STILL_OPEN)):
+    if document["window"] < FIRST_POSSIBLE or document["window"] + schema.DAY > now:
         return SILENT
-    return str(Severity.WARNING)
+    if proof["state"] == Proof.FAILED:
+        return str(Severity.CRITICAL)
+    return SILENT if _is_open(proof) else str(Severity.WARNING)
+
+
+def _is_open(proof: Mapping[str, Any]) -> bool:
+    return proof["state"] == Proof.PARTIAL and str(proof["reason"]).startswith(STILL_OPEN)
 
 
 def detailed(reports: list[Report]) -> Iterator[Report]:
@@ -90,7 +97,15 @@ def passes(view: View, failing: Mapping[Window, Report]) -> Iterator[Report]:
     documents = view.documents(keys, _FIELDS)
     for incident, window in gone:
         document = documents.get(partition(incident.key.dataset, incident.key.scope, window))
-        if document is None or "published_at" not in document or judged(document, view.now) != WELL:
+        if document is None or "published_at" not in document or document["published_at"] <= incident.marks[window].at:
             continue
-        if document["published_at"] > incident.marks[window].at:
+        if judged(document, view.now) == WELL:
             yield passed(incident, window, document["published_at"], f"{window} is proven")
+        elif _is_open(document["proof"]) and "blocked" not in document and _was_unseen(incident, window):
+            yield passed(incident, window, document["published_at"], f"{window} is seen again, as far as it goes")
+
+
+def _was_unseen(incident: Incident, window: str) -> bool:
+    """Whether it was said of the window that no sweep has seen it."""
+    said = incident.marks[window].said
+    return (said.facts if said else incident.facts).observed.startswith(SWEEP_FAILED)

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Final
 
 from alerting import inhibition
-from alerting.evidence import runs
+from alerting.evidence import known, rules, runs
 from alerting.evidence.gather import gathered
 from alerting.evidence.view import View
-from alerting.folding import attach, fold_all, with_effects
+from alerting.folding import attach, fold_all, raised, with_effects
 from alerting.incidents import RANK, Incident, State, is_group
 from alerting.reports import GROUPS, Key, Report
 from alerting.store import Store
@@ -35,29 +35,28 @@ def reconcile(db: schema.Db, settings: Settings, now: datetime) -> list[Incident
     view = View(db, settings, now, Store.of(db, settings))
     news = gathered(view, news=True)
     planned = _planned(view, news)
-    causes = inhibition.causes(planned.values())
-    news = [*news, *_raised(planned, causes)]
+    causes = inhibition.causes(planned.values(), {key for key, one in planned.items() if _is_about_gaps(view, one)})
     real: dict[str, str] = {}
     """Ids as they were planned -> as they are: somebody else may have been first."""
     changed: dict[str, Incident] = {}
     waits = runs.is_under_way(view)
+    worst = _worst(planned, causes, waits=waits)
 
     def adjust(incident: Incident) -> Incident:
         mine = planned.get(incident.key)
         if mine is None or incident.state is not State.OPEN:
             return incident
         real[mine.id] = incident.id
-        return _attached(incident, causes.get(mine.id), real, waits=waits)
+        placed = _attached(incident, causes.get(mine.id), real, waits=waits)
+        return raised(placed, worst.get(mine.id, Severity.INFO), now)
 
     for effects in (False, True):
         part = [one for one in news if _is_effect(planned.get(one.key), causes) is effects]
         changed |= {one.id: one for one in view.store.fold(part, now, adjust)}
     for one in planned.values():
         kept = changed.get(real.get(one.id, one.id), one)
-        if kept.state is State.OPEN and kept.kind not in GROUPS:
-            wanted = _attached(kept, causes.get(one.id), real, waits=waits)
-            if wanted != kept:
-                changed[kept.id] = view.store.change(kept.id, partial(attach, cause=wanted.cause), now)
+        if kept.state is State.OPEN and kept.kind not in GROUPS and adjust(kept) != kept:
+            changed[kept.id] = view.store.change(kept.id, adjust, now)
     return [*_effects_told(view, planned, changed).values()]
 
 
@@ -81,26 +80,22 @@ def _planned(view: View, news: Iterable[Report]) -> dict[Key, Incident]:
     return view.open | folded
 
 
-def _raised(planned: Mapping[Key, Incident], causes: Mapping[str, str]) -> list[Report]:
-    """Reports that make a cause as bad as the worst of its effects, which is not told by itself."""
-    by_id = {one.id: one for one in planned.values()}
+def _worst(planned: Mapping[Key, Incident], causes: Mapping[str, str], *, waits: bool) -> dict[str, Severity]:
+    """How bad the worst of its effects is, by the id of the cause: they are not told by themselves.
+
+    It follows anew each time, so that a cause is no worse than what was found of it once the effect is over.
+    """
     worst: dict[str, Severity] = {}
-    for effect, name in causes.items():
-        worst[name] = max(worst.get(name, Severity.INFO), by_id[effect].severity, key=lambda one: RANK[one])
-    found = []
-    for name, severity in worst.items():
-        cause = by_id[name]
-        if RANK[severity] > RANK[cause.severity]:
-            window = cause.failing[-1]
-            mark = cause.marks[window]
-            day = datetime.fromisoformat(window).date() if window else None
-            found.append(
-                Report(
-                    cause.key, mark.at, failed=True, kind=cause.kind, window=day, severity=severity,
-                    lasting=mark.lasting, facts=cause.facts, metrics=cause.metrics, scopes=cause.scopes,
-                )
-            )  # fmt: skip
-    return found
+    for one in planned.values():
+        cause = causes.get(one.id) or (one.cause if waits and not is_group(one.cause) else None)
+        if cause and one.state is State.OPEN:
+            worst[cause] = max(worst.get(cause, Severity.INFO), one.found, key=RANK.__getitem__)
+    return worst
+
+
+def _is_about_gaps(view: View, incident: Incident) -> bool:
+    rule = view.rule(incident.key.dataset, incident.key.check) if incident.kind in rules.KINDS else None
+    return rule is not None and known.is_about_gaps(rule)
 
 
 def _is_effect(incident: Incident | None, causes: Mapping[str, str]) -> bool:

@@ -3,16 +3,18 @@
 A finding of severity critical is over when its own window no longer has it: until then rows are set aside, or the
 partition is held back. One of severity warning is over, too, when a later window was judged later, by another run, and
 passed: a run that finds it broken anywhere passes nothing. What was not judged, has no row to judge, is still open or
-is not finished says nothing.
+is not finished says nothing; nor does a window without the value that a rule on measures reads (see `known`).
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from itertools import islice
 from typing import Any, Final
 
 from alerting import impact
+from alerting.evidence import known
 from alerting.evidence.view import SEVERE, View, Window, command, is_watched, named, partition, passed
 from alerting.incidents import Incident
 from alerting.reports import Facts, Key, Kind, Report
@@ -26,6 +28,8 @@ UNFINISHED: Final = ("blocked", "again", "unobserved", "error")
 """A partition that has one of these passes nothing."""
 CANDIDATES: Final = 20
 """Of so many windows that passed later, the latest, it is asked which failures they mend."""
+LOOKED_AT: Final = 400
+"""So many later windows, the latest, are looked at for those: where little happens most have nothing to judge."""
 EXAMPLES: Final = 5
 
 _REPORTS: Final = ("blocked.report", "report")
@@ -35,7 +39,7 @@ _LIGHT: Final = (
 )  # fmt: skip
 _JUDGED: Final = (
     "window", "run_id", "published_at", "report.rows", "report.findings.rule", "report.findings.severity",
-    "report.findings.broke", "proof.state", "blocked.first", "again", "unobserved", "error",
+    "report.findings.broke", "proof.state", "blocked.first", "again", "unobserved", "error", *known.FIELDS,
 )  # fmt: skip
 
 Runs = dict[Window, str]
@@ -99,12 +103,17 @@ def facts(view: View, report: Report, finding: Mapping[str, Any]) -> Facts:
     return Facts(
         title=f"{where}: the check {key.check} cannot be carried out" if broke else f"{where}: {key.check} is broken",
         expected=finding.get("expected", ""),
-        observed=f"{day}: {finding['observed']}" if finding.get("observed") else "",
+        observed=observed(report, finding),
         why=finding.get("why", ""),
         command=command("check", key.dataset, "--date", day, "--scope", key.scope),
         examples=tuple(examples[:EXAMPLES]),
         series=(key.dataset, key.scope, view.column(key.dataset, key.check) or "rows"),
     )
+
+
+def observed(report: Report, finding: Mapping[str, Any]) -> str:
+    """What was seen, and when."""
+    return f"{report.window}: {finding['observed']}" if finding.get("observed") else ""
 
 
 def passes(view: View, failing: Mapping[Window, Report], runs: Runs) -> Iterator[Report]:
@@ -114,11 +123,10 @@ def passes(view: View, failing: Mapping[Window, Report], runs: Runs) -> Iterator
     documents = view.documents((partition(key.dataset, key.scope, window) for key, window in gone), _JUDGED)
     for incident in mine:
         key = incident.key
-        for window in incident.failing:
-            document = documents.get(partition(key.dataset, key.scope, window), {})
-            at = document.get("published_at")
-            if at and at > incident.marks[window].at and is_pass(view, key, document):
-                yield passed(incident, window, at)
+        own = {window: documents.get(partition(key.dataset, key.scope, window), {}) for window in incident.failing}
+        newer = [one for w, one in own.items() if "published_at" in one and one["published_at"] > incident.marks[w].at]
+        for one in passing(view, key, newer):
+            yield passed(incident, one["window"].date().isoformat(), one["published_at"])
         yield from (
             passed(incident, day.isoformat(), at)
             for day, at in later(view, key, {w: incident.marks[w].at for w in _mendable(incident)}, runs)
@@ -130,28 +138,35 @@ def _mendable(incident: Incident) -> list[str]:
     return [window for window in incident.failing if not incident.marks[window].lasting]
 
 
-def is_pass(view: View, key: Key, document: Mapping[str, Any], *, later: bool = False) -> bool:
-    """Whether the partition was judged by the rule, and obeys it.
+def passing(
+    view: View, key: Key, documents: Sequence[Mapping[str, Any]], *, later: bool = False
+) -> list[Mapping[str, Any]]:
+    """Those of `documents`, partitions of one dataset and scope, that were judged by the rule, and obey it.
 
-    Of no rows only a partition's measures can be judged. That the rows which broke a rule are gone is believed of what
-    is made from Bronze, which loses none unless a person or the source says so; a watched collection may just lack
-    them. A window that is still open passes nothing but its own rows.
+    A rule on measures needs a value to judge. Of the others: that the rows which broke a rule are gone is believed of
+    what is made from Bronze, which loses none unless a person or the source says so; a watched collection may just
+    lack them. A window that is still open passes nothing but its own rows.
     """
+    obeying = [one for one in documents if _obeys(key, one)]
+    rule = view.rule(key.dataset, key.check)
+    if rule is not None and rule.judges is Judges.PARTITION:
+        return known.tellable(view, key, rule, obeying, later=later)
+    gone = not later and not is_watched(key.dataset)
+    return [
+        one
+        for one in obeying
+        if (not later or one.get("proof", {}).get("state") != Proof.PARTIAL if one["report"]["rows"] else gone)
+    ]
+
+
+def _obeys(key: Key, document: Mapping[str, Any]) -> bool:
     report = document.get("report")
     if report is None or any(name in document for name in UNFINISHED):
         return False
-    if any(
+    return not any(
         one["rule"] == key.check and (one["severity"] in SEVERE or one.get("broke"))
         for one in report.get("findings", ())
-    ):
-        return False
-    rule = view.rule(key.dataset, key.check)
-    state = document.get("proof", {}).get("state")
-    if rule is not None and rule.judges is Judges.PARTITION:
-        return bool(state != Proof.PARTIAL)
-    if report["rows"]:
-        return not later or bool(state != Proof.PARTIAL)
-    return not later and not is_watched(key.dataset)
+    )
 
 
 def later(view: View, key: Key, wrong: Mapping[str, datetime], runs: Runs) -> Iterator[tuple[date, datetime]]:
@@ -167,13 +182,19 @@ def later(view: View, key: Key, wrong: Mapping[str, datetime], runs: Runs) -> It
     rule = view.rule(key.dataset, key.check)
     if rule is None or rule.judges is not Judges.PARTITION:
         where["report.rows"] = {"$gt": 0}
-    found = view.ledger.find(where, dict.fromkeys(_JUDGED, 1), sort=[("window", -1)], limit=CANDIDATES)
     broken = {run for (of, _), run in runs.items() if of == key}
-    for one in found:
-        at, window = one["published_at"], one["window"].date().isoformat()
-        mends = any(each <= window and since < at for each, since in wrong.items())
-        if mends and one.get("run_id") not in broken and is_pass(view, key, one, later=True):
-            yield one["window"].date(), at
+    found = 0
+    looked_at = view.ledger.find(where, dict.fromkeys(_JUDGED, 1), sort=[("window", -1)], limit=LOOKED_AT)
+    while found < CANDIDATES and (some := list(islice(looked_at, CANDIDATES))):
+        mending = [one for one in some if one.get("run_id") not in broken and _mends(one, wrong)]
+        for one in passing(view, key, mending, later=True):
+            found += 1
+            yield one["window"].date(), one["published_at"]
+
+
+def _mends(document: Mapping[str, Any], wrong: Mapping[str, datetime]) -> bool:
+    window = document["window"].date().isoformat()
+    return any(each <= window and since < document["published_at"] for each, since in wrong.items())
 
 
 def standing(view: View, reports: Iterable[Report], runs: Runs) -> list[Report]:

@@ -1,4 +1,8 @@
-"""What the documents of runs say: tasks that raised, and runs that gave no sign of life and did not end."""
+"""What the documents of runs say: tasks that raised, and runs that gave no sign of life and did not end.
+
+A task is made up for when its place was finished. A run is, whatever was its kind, by any run that began later and
+ended well: each brings in all that is new, and leaves no window of its range undone.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -10,6 +14,7 @@ from alerting.impact import TASKS
 from alerting.reports import Facts, Key, Kind, Report
 from config import schema
 from config.catalog import SWEEP
+from config.settings import Git
 
 RAISED: Final = "failed"
 KILLED: Final = "killed"
@@ -57,17 +62,39 @@ def _failure(view: View, key: Key, one: dict[str, Any]) -> Report:
         why="what was published before stays; what waits for it is not made",
         command=command("run"),
     )
-    scopes = tuple(one.get("scopes", ())) or _fed(view, one)
+    scopes = tuple(one.get("scopes", ())) or (_all_fed(view) if _is_run(key.scope) else _fed(view, key.scope))
     return Report(
-        key, one["at"], failed=True, kind=Kind.TASK, lasting=True, facts=facts, metrics=impact.metrics(TASKS),
+        key, one["at"], failed=True, kind=Kind.TASK, lasting=True, facts=facts, metrics=impact.of_place(key.scope),
         scopes=scopes,
     )  # fmt: skip
 
 
-def _fed(view: View, one: dict[str, Any]) -> tuple[str, ...]:
-    """The scopes of a unit, as its sweep knows them."""
-    document = view.ledger.find_one({"_id": partition(SWEEP, one["place"].partition(" ")[2])}, {"feeds": 1}) or {}
-    return tuple(sorted({feed["origin"] for feed in document.get("feeds", ())}))
+def _is_run(place: str) -> bool:
+    """Whether it is that of a run as a whole: only a run is about nothing in particular."""
+    return " " not in place
+
+
+def _fed(view: View, place: str) -> tuple[str, ...]:
+    """The scopes of a unit, as its sweep knows them; of one that was never swept as far as the configuration tells."""
+    about = place.partition(" ")[2]
+    document = view.ledger.find_one({"_id": partition(SWEEP, about)}, {"feeds": 1}) or {}
+    if found := {feed["origin"] for feed in document.get("feeds", ())}:
+        return tuple(sorted(found))
+    return tuple(origin for name, origin in _declared(view) if f"{name}/{origin}" == about)
+
+
+def _declared(view: View) -> Iterator[tuple[str, str]]:
+    """Source and origin of what is configured: the units of git are origins."""
+    for source in view.settings.sources:
+        if isinstance(source, Git):
+            yield from ((source.name, one.origin) for one in source.repositories)
+
+
+def _all_fed(view: View) -> tuple[str, ...]:
+    """All scopes that any unit feeds."""
+    sweeps = view.ledger.find({"dataset": SWEEP}, {"feeds.origin": 1})
+    known = {feed["origin"] for one in sweeps for feed in one.get("feeds", ())}
+    return tuple(sorted(known | {origin for _, origin in _declared(view)}))
 
 
 def _made_up(view: View, since: dict[str, datetime]) -> dict[str, datetime]:
@@ -83,6 +110,9 @@ def _made_up(view: View, since: dict[str, datetime]) -> dict[str, datetime]:
             for place in since.keys() & set(one["places"]):
                 if one["at"] > since[place]:
                     found[place] = max(one["at"], found.get(place, one["at"]))
+    for place in filter(_is_run, since):
+        if ended := _ended_well(view, since[place]):
+            found[place] = max(ended, found.get(place, ended))
     return found
 
 
@@ -94,8 +124,8 @@ def _killed(view: View) -> Iterator[Report]:
         last[run["kind"]] = run
     for kind, run in last.items():
         key = Key(TASKS, kind, KILLED)
-        at = run["alive_at"] + ALIVE
-        if key in view.open or _ended_well(view, kind, at) is None:
+        at = run["alive_at"]
+        if key in view.open or _ended_well(view, at) is None:
             facts = Facts(
                 title=f"A run ({kind}) is gone without an end",
                 expected="a sign of life every ten seconds, and an end",
@@ -104,11 +134,15 @@ def _killed(view: View) -> Iterator[Report]:
                 why="it was killed, or its machine is gone: what it had published stays, and the next run goes on",
                 command=command("run"),
             )  # fmt: skip
-            yield Report(key, at, failed=True, kind=Kind.TASK, lasting=True, facts=facts, metrics=impact.metrics(TASKS))
+            yield Report(
+                key, at, failed=True, kind=Kind.TASK, lasting=True, facts=facts, metrics=impact.metrics(TASKS),
+                scopes=_all_fed(view),
+            )  # fmt: skip
 
 
-def _ended_well(view: View, kind: str, after: datetime) -> datetime | None:
-    where = {"ended_at": {"$gt": after}, "kind": kind, "well": True}
+def _ended_well(view: View, after: datetime) -> datetime | None:
+    """When the last run ended that began later than `after` and ended well, if any did."""
+    where = {"ended_at": {"$gt": after}, "started_at": {"$gt": after}, "well": True}
     run = view.db[schema.RUNS].find_one(where, {"ended_at": 1}, sort=[("ended_at", -1)])
     return run["ended_at"] if run else None
 
@@ -121,9 +155,9 @@ def passes(view: View) -> Iterator[Report]:
         yield passed(raised[place], "", at)
     for one in mine:
         if one.key.check == KILLED and "" in one.marks:
-            at_last = _ended_well(view, one.key.scope, one.marks[""].at)
+            at_last = _ended_well(view, one.marks[""].at)
             if at_last is not None:
-                yield passed(one, "", at_last, f"a later run ({one.key.scope}) ended well")
+                yield passed(one, "", at_last, "a later run ended well")
 
 
 def is_under_way(view: View) -> bool:

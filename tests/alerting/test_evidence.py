@@ -7,11 +7,11 @@ import pytest
 
 from alerting import evidence
 from alerting.evidence import links, receipts
-from alerting.folding import MARKS, fold_all
+from alerting.folding import MARKS, fold_all, resolve
 from alerting.incidents import Incident, State
 from alerting.reports import Facts, Key, Kind, Report
 from alerting.store import Store
-from config import schema
+from config import schema, settings
 from tasks.context import Context
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -66,6 +66,9 @@ PROVEN = proof("proven", None)
         (proof("partial", "records could not be read, and may belong here"), DAY, "warning"),
         (proof("partial", "records could not be read, and may belong here"), NOW.date(), None),
         (proof("partial", "the window is still open: seen until 06:00 UTC"), DAY, None),
+        (proof("failed", "the sweep failed: 502"), NOW.date(), None),
+        (proof("unproven", "recorded history ends 2026-11-01 00:00 UTC"), NOW.date(), None),
+        (proof("unproven", "1 of 4 records could not be read", lossy=True), NOW.date(), "critical"),
         (proof("unproven", "recorded history ends 2026-11-01 12:00 UTC"), date(2030, 1, 1), None),
         (proof("unproven", "recorded history begins 2014-01-01 00:00 UTC"), date(1906, 1, 1), None),
         (proof("proven", None), DAY, None),
@@ -97,6 +100,20 @@ def test_a_receipt_is_over_when_its_window_is_proven_and_not_before(context: Con
     partition(context, "bronze.git.tags", published_at=NOW, **PROVEN)
     (resolved,) = reconcile(context)
     assert resolved.state is State.RESOLVED
+
+
+@pytest.mark.parametrize(("said", "mended"), [("the sweep failed: 502", True), ("nothing says that", False)])
+def test_what_a_failed_sweep_left_is_over_once_the_window_is_seen_again(
+    context: Context,
+    said: str,
+    mended: bool,  # noqa: FBT001
+) -> None:
+    """As far as it goes: the outage is over, and was told. Other doubt about the window stays until it is proven."""
+    partition(context, "bronze.git.tags", **proof("failed", said))
+    reconcile(context)
+    partition(context, "bronze.git.tags", published_at=NOW, **proof("partial", "the window is still open: seen until"))
+    reconcile(context)
+    assert (opened(context) == {}) is mended
 
 
 # --- Findings ---------------------------------------------------------------------------------------------------------
@@ -246,6 +263,26 @@ def test_deliveries_are_told_by_day_though_they_are_published_as_a_whole(context
     assert reconcile(context, NOW + 72 * HOUR) == []
 
 
+def test_a_day_of_deliveries_that_is_judged_anew_is_told_anew(context: Context) -> None:
+    """Worse than before, or after a person said that it is over."""
+
+    def warned(rows: int, severity: str = "warning") -> dict[str, Any]:
+        return report(finding("known_commit", severity, rows=rows, observed=f"{rows} of 9 rows"))
+
+    delivered(context, NOW, d1020=warned(1))
+    (found,) = reconcile(context)
+    delivered(context, NOW + HOUR, d1020=warned(9))
+    (worse,) = reconcile(context, NOW + HOUR)
+    assert worse.facts.observed == "2026-10-20: 9 of 9 rows"
+    Store(context.db).change(found.id, lambda one: resolve(one, "me", NOW + 2 * HOUR, "by hand"), NOW + 2 * HOUR)
+    delivered(context, NOW + 3 * HOUR, d1020=warned(9), d1021=report(rows=1))
+    assert reconcile(context, NOW + 3 * HOUR) == []
+    delivered(context, NOW + 4 * HOUR, d1020=warned(9, "critical"))
+    (again,) = reconcile(context, NOW + 4 * HOUR)
+    assert (again.state, str(again.severity)) == (State.OPEN, "critical")
+    assert reconcile(context, NOW + 4 * HOUR) == []
+
+
 def test_a_day_of_deliveries_that_is_held_back_is_critical_until_it_is_published(context: Context) -> None:
     held = {"revision": "x", **report(finding("links", judges="partition"))}
     delivered(context, NOW, d1020={**report(), "blocked": held})
@@ -307,8 +344,13 @@ def test_drift_is_news_for_a_day_and_then_known(context: Context) -> None:
         context, "bronze.git.commits", NOW.date(), published_at=NOW, **proof("partial", "the window is still open")
     )
     assert reconcile(context, NOW + 30 * HOUR) == []
-    partition(context, "bronze.git.commits", NOW.date(), published_at=NOW + 29 * HOUR, **PROVEN)
-    (resolved,) = reconcile(context, NOW + 30 * HOUR)
+    for scope, more in (("acme/api", report(rows=0) | PROVEN), ("acme/web", report() | PROVEN),
+                        ("acme/api", report() | proof("failed"))):  # fmt: skip
+        partition(context, "bronze.git.commits", NOW.date(), scope, published_at=NOW + 29 * HOUR, **more)
+        reconcile(context, NOW + 30 * HOUR)
+        assert found.id in {one.id for one in opened(context).values()}
+    partition(context, "bronze.git.commits", NOW.date(), published_at=NOW + 29 * HOUR, **report(), **PROVEN)
+    (resolved,) = [one for one in reconcile(context, NOW + 30 * HOUR) if one.id == found.id]
     assert resolved.state is State.RESOLVED
     assert reconcile(context, NOW + 31 * HOUR) == []
     drift(context, NOW + 32 * HOUR, kind="missing")
@@ -347,6 +389,43 @@ def test_a_failure_that_was_made_up_for_before_anybody_looked_is_not_told(contex
     assert reconcile(context) == []
 
 
+@pytest.mark.parametrize("kind", ["Daily", "Backfill"])
+@pytest.mark.parametrize(
+    ("begun", "well", "mends"), [(10, True, True), (-10, True, False), (10, False, False)],
+    ids=["later", "beside it", "not well"],
+)  # fmt: skip
+def test_a_run_that_is_gone_is_made_up_for_by_any_that_began_later_and_ended_well(
+    context: Context,
+    kind: str,
+    begun: int,
+    well: bool,  # noqa: FBT001
+    mends: bool,  # noqa: FBT001
+) -> None:
+    """Also within the minute after which it counts as gone."""
+    alive = NOW - timedelta(minutes=5)
+    context.db[schema.RUNS].insert_one({
+        "_id": "r1", "kind": "Daily", "started_at": alive - HOUR, "alive_at": alive, "host": "h", "pid": 1,
+        "failures": [raised(alive, "Daily")],
+    })  # fmt: skip
+    partition(context, "sweep", None, "code/all", feeds=[{"origin": "acme/web"}])
+    reconcile(context)
+    assert {one.scopes for one in opened(context).values()} == {("acme/web",), ("acme/api",)}
+    ended = {"ended_at": alive + timedelta(seconds=40), **({"well": True} if well else {})}
+    a_run(context, "r2", kind=kind, started_at=alive + timedelta(seconds=begun), **ended)
+    reconcile(context)
+    assert (opened(context) == {}) is mends
+    context.db[schema.INCIDENTS].delete_many({})
+    assert (reconcile(context) == []) is mends
+
+
+def test_a_unit_that_was_never_swept_has_the_scope_that_is_configured(context: Context) -> None:
+    source = settings.Git(type="git", name="code", repositories=(settings.Repository(origin="acme/new", url="/x"),))
+    a_run(context, "r1", failures=[raised(NOW, "Unit code/acme/new") | {"scopes": []}])
+    with_source = context.settings.model_copy(update={"sources": (source,)})
+    (found,) = evidence.reconcile(context.db, with_source, NOW)
+    assert found.scopes == ("acme/new",)
+
+
 # --- Causes and effects -----------------------------------------------------------------------------------------------
 
 
@@ -370,11 +449,37 @@ def test_an_effect_is_told_by_itself_once_its_cause_is_over(context: Context) ->
 def test_a_problem_that_turns_out_to_be_an_effect_is_attached_later(context: Context) -> None:
     partition(context, "silver.changes", **report(finding()), **PROVEN)
     reconcile(context)
-    partition(context, "bronze.git.commits", **proof("unproven", "page 2 of 3 was lost"))
+    drift(context, NOW - HOUR)
     changed = {one.key.check: one for one in reconcile(context)}
-    assert changed["sha"].cause == changed["receipt"].id
-    assert str(changed["receipt"].severity) == "critical", "the worst of what it causes is not told otherwise"
+    assert changed["sha"].cause == changed["drift"].id
+    assert str(changed["drift"].severity) == "critical", "the worst of what it causes is not told otherwise"
     assert reconcile(context) == []
+
+
+def test_a_cause_is_no_worse_than_it_was_found_once_its_effect_is_over(context: Context) -> None:
+    """It would stay critical for ever, and be told again every day; a further effect makes it worse again."""
+    partition(context, "silver.changes", **report(finding()), **PROVEN)
+    drift(context, NOW - HOUR)
+    reconcile(context)
+    for day, rule, severity in ((1, None, "warning"), (2, "sha", "critical"), (3, None, "warning")):
+        now = NOW + timedelta(hours=day)
+        partition(context, "silver.changes", published_at=now, **report(*([finding(rule)] if rule else [])), **PROVEN)
+        reconcile(context, now)
+        (cause,) = [one for one in opened(context).values() if one.cause is None]
+        assert (str(cause.severity), cause.key.check) == (severity, "drift")
+        assert reconcile(context, now) == []
+    assert [one.what for one in cause.story] == ["opened", "worsened", "eased", "worsened", "eased"]
+
+
+def test_more_of_a_cause_leaves_it_as_bad_as_its_effect(context: Context) -> None:
+    """What is found of it itself is a warning still: that is no news to the better."""
+    partition(context, "silver.changes", **report(finding()), **PROVEN)
+    drift(context, NOW - HOUR)
+    reconcile(context)
+    drift(context, NOW, kind="missing")
+    (cause,) = reconcile(context)
+    assert (str(cause.severity), str(cause.found)) == ("critical", "warning")
+    assert "eased" not in [one.what for one in cause.story]
 
 
 def test_a_group_is_left_for_a_cause_and_for_nothing_else(context: Context) -> None:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alerting import folding
-from alerting.folding import acknowledge, attach, fold, fold_all, resolve, silence, stored, with_effects
+from alerting.folding import acknowledge, attach, fold, fold_all, raised, resolve, silence, stored, with_effects
 from alerting.incidents import (
     DEFAULT,
     RANK,
@@ -428,3 +428,25 @@ def test_marks_are_weighed_by_time_then_by_how_bad_they_are() -> None:
     assert Mark(moment(1), failed=False).weight > Mark(moment(0), failed=True, severity=Severity.CRITICAL).weight
     by_rank = [Mark(moment(0), failed=True, severity=one).weight for one in sorted(Severity, key=lambda one: RANK[one])]
     assert by_rank == sorted(by_rank)
+
+
+def test_what_was_worse_once_does_not_count_as_raised_by_an_effect() -> None:
+    """Nothing of it fails for a moment, as a failure that a later day mends took the place of a lasting one."""
+    warning = said(0, 7, severity=Severity.WARNING)
+    after = folded(said(0, 1, lasting=True), passed(1, 5), said(0, 2), warning)
+    assert (after.failing, after.severity) == (("2026-01-01",), Severity.WARNING)
+
+
+def test_what_it_causes_makes_it_worse_as_long_as_it_lasts() -> None:
+    """More of what was found of itself, by that time, changes nothing of it; once it is over nothing is left of it."""
+    found = folded(said(0, 1, severity=Severity.WARNING))
+    worse = raised(found, Severity.CRITICAL, moment(2))
+    assert raised(worse, Severity.CRITICAL, moment(3)) == worse
+    more = folded(said(1, 4, severity=Severity.WARNING), onto=worse)
+    assert (more.severity, more.found) == (Severity.CRITICAL, Severity.WARNING)
+    eased = raised(more, Severity.INFO, moment(5))
+    assert (eased.severity, [one.what for one in eased.story]) == (
+        Severity.WARNING, ["opened", "worsened", "changed", "eased"],
+    )  # fmt: skip
+    again = folded(passed(1, 6), passed(0, 6), said(0, 8, severity=Severity.WARNING), onto=worse)
+    assert (again.severity, again.openings[1:]) == (Severity.WARNING, (moment(8),))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from alerting.folding import fold_all
-from alerting.impact import ALL, metrics, upstream
+from alerting.impact import ALL, metrics, of_place, upstream
 from alerting.incidents import Incident
 from alerting.inhibition import REACH, cause_of, causes
 from alerting.reports import Facts, Key, Kind, Report
@@ -109,7 +109,8 @@ def test_a_gap_reaches_forward_to_what_ships_it_but_not_for_ever() -> None:
     day = date.fromisoformat(DAY)
     for later, expected in ((REACH, COMMITS.id), (REACH + 1, None), (-1, None)):
         window = (day + timedelta(days=later)).isoformat()
-        assert cause_of(incident("silver.deliveries", "known_commit", window), [COMMITS]) == expected
+        unknown = incident("silver.deliveries", "known_commit", window, severity=WARNING)
+        assert cause_of(unknown, [COMMITS]) == expected
 
 
 def test_a_problem_that_is_not_about_windows_covers_what_was_judged_since() -> None:
@@ -128,6 +129,18 @@ def test_streams_without_proof_for_one_reason_are_one_problem_and_a_second_reaso
     assert causes([*shallow[:2], both]) == {shallow[0].id: both.id, shallow[1].id: both.id}
 
 
+@pytest.mark.parametrize("effect", [CHANGES, GOLD, incident("bronze.git.commits", "identity", DAY)])
+def test_a_receipt_that_is_only_in_doubt_does_not_swallow_something_critical(effect: Incident) -> None:
+    """One torn line leaves every window in doubt: what else goes wrong then is told all the same."""
+    doubt = receipt("bronze.git.commits", severity=WARNING)
+    assert causes([effect, doubt]) == {}
+    assert causes([effect, doubt], {effect.key}) == {effect.id: doubt.id}, "unless it says itself that data is missing"
+    assert causes([effect, COMMITS]) == {effect.id: COMMITS.id}, "or records of the very window are lost"
+    elsewhere = receipt("bronze.git.commits", "2026-10-19", DAY, severity=WARNING)
+    lost = Report(COMMITS.key, AT, failed=True, kind=Kind.RECEIPT, window=date(2026, 10, 19))
+    assert causes([effect, fold_all(elsewhere, [lost])]) == {}, "of that window, and no other"
+
+
 def test_a_resolved_incident_causes_nothing() -> None:
     passed = Report(COMMITS.key, AT + timedelta(hours=1), failed=False, kind=Kind.RECEIPT, window=date(2026, 10, 20))
     assert cause_of(CHANGES, [fold_all(COMMITS, [passed])]) is None
@@ -142,4 +155,6 @@ def test_the_metrics_are_those_of_gold() -> None:
     assert metrics("gold.dora_daily", "changes_shipped") == ("changes_shipped",)
     assert metrics("shop.orders") == ("shop.orders",)
     assert metrics("bronze.jira.issues") == ()
+    assert of_place("Watch shop.orders") == ("shop.orders",)
+    assert of_place("Fold acme/api") == of_place("Daily") == ALL
     assert {"bronze.git.tags", "silver.changes"} < upstream("gold.dora_daily")

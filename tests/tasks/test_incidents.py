@@ -199,6 +199,17 @@ def test_missing_data_resolves_nothing(stage: Stage) -> None:
     assert not any(one.state is State.RESOLVED for one in Store.of(stage.context.db, stage.context.settings).listed({}))
 
 
+def test_an_outage_that_is_over_leaves_nothing_to_tell(stage: Stage) -> None:
+    """It began with the first run of a day: the day is still open, and until tomorrow it cannot be proven."""
+    for hours, fails in ((6, None), (30, "502"), (31, None)):
+        now = schema.start_of(RANGE[1]) + timedelta(hours=hours)
+        source = stage.told([] if fails else None, fails, end=now)
+        run_all(make_context(now), source, (RANGE[0], now.date() + timedelta(days=1)))
+        reconcile(stage.context, now)
+        assert [one.key.check for one in roots(stage.context)] == (["sweep"] if fails else [])
+    assert opened(stage.context) == []
+
+
 @pytest.mark.parametrize("repository", ["psf__requests"])
 def test_a_clean_history_opens_what_is_true_and_nothing_else(
     context: Context, recorded: Recorded, repository: str
@@ -276,6 +287,31 @@ def test_a_warning_that_was_mended_before_anybody_looked_is_not_told(database: s
     assert stored(context) == []
 
 
+@pytest.mark.parametrize("dataset", ["silver.deployments", "gold.dora_daily"])
+def test_days_that_nobody_has_seen_mend_nothing(database: str, recorded: Recorded, dataset: str) -> None:  # noqa: ARG001
+    """The recording ends: of the days after it nothing is known, and none of them has too many deployments."""
+    lines = [A, B, END, V1, V2, tag("v3", "b", 2.6)]
+    column = "rows" if dataset.startswith("silver.") else "deployment_frequency"
+    suite = few(1).model_copy(update={"dataset": dataset, "rules": (_reads(few(1).rules[0], column),)})
+    context = run(lines, recorded, suite)
+    reconcile(context)
+    (found,) = opened(context)
+    context = run(lines, recorded, suite, until=9)
+    reconcile(context)
+    assert found.id in {one.id for one in opened(context)}
+    context = run([*lines[:-1], '{"type": "tag", "repo": "acme/api", "na'], recorded, suite)
+    reconcile(context)
+    assert found.id in {one.id for one in opened(context)}, "nor does a torn line its own day"
+    run(lines, recorded, suite)
+    context = run([*lines, tag("v4", "end", 9.5), END_LATER], recorded, suite, until=10)
+    reconcile(context)
+    assert found.id not in {one.id for one in opened(context)}
+
+
+def _reads(rule: settings.Rule, column: str) -> settings.Rule:
+    return rule.model_copy(update={"arguments": rule.arguments | {"column": column}})
+
+
 def test_a_critical_finding_is_over_only_when_its_own_window_is(database: str, recorded: Recorded) -> None:  # noqa: ARG001
     context = run([A, B, END, V1, V2, tag("v3", "b", 2.6)], recorded, few(1, "critical"))
     reconcile(context)
@@ -320,5 +356,9 @@ def test_gold_says_which_incidents_touch_it(database: str, recorded: Recorded) -
     incidents.update_one({"_id": found.id}, {"$set": {"failing": [""], "opened_at": since}})
     touched = [day for (_, day), row in gold(context).items() if row["incidents"]]
     assert sorted(touched) == [date(2024, 1, 5), date(2024, 1, 6)]
+    for number, first in ((schema.FAILING - 1, 4), (schema.FAILING, 1)):  # so many that the older ones are forgotten
+        names = [(date(2024, 1, 4) + timedelta(days=later)).isoformat() for later in range(number)]
+        incidents.update_one({"_id": found.id}, {"$set": {"failing": names}})
+        assert min(day for (_, day), row in gold(context).items() if row["incidents"]) == date(2024, 1, first)
     incidents.update_one({"_id": found.id}, {"$set": {"open": False}})
     assert not any(row["incidents"] for row in context.db[DORA_DAILY.name].find())
