@@ -52,13 +52,6 @@ def scopes(db: schema.Db, dataset: str) -> list[str]:
     return sorted(db[schema.LEDGER].distinct("scope", {"dataset": dataset, "window": {"$type": "date"}}))
 
 
-def first(db: schema.Db, dataset: str, scope: str) -> date | None:
-    """The first window that (dataset, scope) ever had."""
-    where = {"dataset": dataset, "scope": scope, "window": {"$type": "date"}}
-    found = db[schema.LEDGER].find_one(where, {"window": 1}, sort=[("window", 1)])
-    return found["window"].date() if found else None
-
-
 def published(db: schema.Db, dataset: str, days: tuple[date, date]) -> dict[str, set[date]]:
     """By scope the windows from days[0] to days[1], both included, that were published after their end: one query."""
     over = {"$gte": ["$published_at", {"$add": ["$window", _DAY_MS]}]}

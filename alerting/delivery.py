@@ -6,53 +6,39 @@ message is repeated without harm.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Final, Protocol
+from datetime import datetime
+from typing import Final
 
-from alerting.incidents import GROUPS, Incident, State, Told
+from alerting import shown
+from alerting.incidents import GROUPS, Incident, Told
 from alerting.reasons import Reason
+from alerting.shown import BEFORE, Sender
 from alerting.slack.blocks import Payload, reply, root, smaller
 from alerting.slack.client import DeliveryError, Posted
 from alerting.store import Store, UnknownIncidentError
-from quality.findings import Severity
+
+__all__ = ["Delivery", "Sender"]
 
 log = logging.getLogger(__name__)
 
-BEFORE: Final = timedelta(minutes=10)
-"""How much earlier than the incident a message may be dated: clocks differ."""
 GONE: Final = ("message_not_found", "cant_update_message", "edit_window_closed")
 """Answers after which the root message cannot be edited, and a new one takes its place."""
+CLOSED: Final = ("is_archived", "channel_not_found", "not_in_channel", "is_inactive", "no_permission")
+"""Answers after which nothing in the message's channel can be edited: the one that is configured now takes over."""
+LOCKED: Final = (
+    "restricted_action_thread_locked",
+    "restricted_action_non_threadable_channel",
+    "cannot_reply_to_message",
+)
+"""Answers of a thread that takes no replies, and never will: the root message says the same."""
 LOUD: Final = (Reason.OPENED, Reason.REOPENED, Reason.WORSENED)
 """Why people are mentioned."""
-
-Keys = dict[tuple[str, int, str], Posted]
 
 
 class NotLeadingError(Exception):
     """The lease is not sure any more: nothing may be sent."""
-
-
-class Sender(Protocol):
-    """What of a Slack client is needed."""
-
-    @property
-    def can_edit(self) -> bool:
-        """Whether messages can be edited, threaded and looked for."""
-        ...
-
-    def post(self, channel: str, payload: Payload, thread_ts: str | None = None) -> Posted:
-        """Post; raises DeliveryError."""
-        ...
-
-    def update(self, posted: Posted, payload: Payload) -> None:
-        """Edit; raises DeliveryError."""
-        ...
-
-    def posted(self, channel: str, since: datetime, thread_ts: str | None = None) -> Keys:
-        """What of ours is there; raises DeliveryError."""
-        ...
 
 
 @dataclass(slots=True)
@@ -63,8 +49,12 @@ class Delivery:
     sender: Sender
     fence: int
     page_url: str | None = None
+    lift: Callable[[int], int] = lambda _: 0
+    """Our fence, above that of an incident that refused a mark, if we are the leader still."""
     unsettled: dict[str, datetime] = field(default_factory=dict)
     """Channels in which there may be root messages that are not marked, and since when."""
+    unsure: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Incidents of which nobody is known to have been told, and the channels in which they may have been."""
     doubts: set[str] = field(default_factory=set)
     """Incidents that were told before, and of which a reply may have arrived that is not marked."""
 
@@ -73,10 +63,15 @@ class Delivery:
         """Whether all that may have arrived is marked."""
         return not self.unsettled and not self.doubts
 
-    def doubt(self, channel: str, since: datetime) -> None:
-        """Nothing may be posted in `channel` before `settle` has looked."""
+    def doubt(self, channel: str, since: datetime, names: Iterable[str] = ()) -> None:
+        """Nothing may be posted in `channel` before `settle` has looked, nor the incidents `names` anywhere."""
         if self.sender.can_edit:
+            self.unsure |= {name: self.unsure.get(name, frozenset()) | {channel} for name in names}
             self.unsettled[channel] = min(since - BEFORE, self.unsettled.get(channel, since))
+
+    def is_held(self, incident: Incident) -> bool:
+        """Whether it may have been posted in a channel in which nobody has looked since."""
+        return any(channel in self.unsettled for channel in self.unsure.get(incident.id, ()))
 
     def settle(self, channel: str, now: datetime) -> int:
         """Mark what was posted in `channel` and never marked; returns how many. Raises DeliveryError."""
@@ -89,7 +84,7 @@ class Delivery:
         for incident in untold:
             revision, there = newest[incident.id]
             log.info("found what was posted before", extra={"incident": incident.id, "revision": revision})
-            self.mark(incident.id, _found(incident, revision, self._told(incident, there, now)), now)
+            self.mark(incident.id, shown.as_of(incident, revision, self._told(incident, there, now)), now)
         del self.unsettled[channel]
         return len(untold)
 
@@ -113,28 +108,49 @@ class Delivery:
             if told is None or is_new:
                 sent = self._told(incident, attempt.open(incident, channel), now)
             else:
-                at = attempt.change(incident, told, reason, doubtful=incident.id in self.doubts)
+                at = attempt.change(incident, told, reason, channel, doubtful=incident.id in self.doubts)
                 sent = replace(self._told(incident, at, now), chart=told.chart, reminded_at=told.reminded_at)
                 sent = replace(sent, reminded_at=now) if reason is Reason.REMINDER else sent
         except NotLeadingError:
             return False
         except DeliveryError as error:
             if error.doubt and is_new:
-                self.doubt(channel, now)
+                self.doubt(channel, now, [incident.id])
             elif error.doubt:
                 self.doubts.add(incident.id)
             raise
         self.doubts.discard(incident.id)
+        self.unsure.pop(incident.id, None)
         self.mark(incident.id, sent, now)
         return True
 
+    def look(self, incident: Incident, channel: str, now: datetime) -> None:
+        """Mark what the message of an incident in doubt shows, of which nobody is to be told now; sends nothing.
+
+        Raises DeliveryError; then it is still in doubt.
+        """
+        if (told := incident.told) is not None and (seen := shown.now(self.sender, incident, told, channel)) != told:
+            self.mark(incident.id, replace(seen, fence=self.fence), now)
+        self.doubts.discard(incident.id)
+
     def mark(self, name: str, sent: Told, now: datetime) -> None:
         """Record what was told, unless a later leader has told something since."""
+        above = self._mark(name, sent, now)
+        if above is not None and (fence := self.lift(above)) > above:
+            self.fence = fence
+            above = self._mark(name, replace(sent, fence=fence), now)
+        if above is not None:
+            log.warning("another notifier has told it since", extra={"incident": name})
+
+    def _mark(self, name: str, sent: Told, now: datetime) -> int | None:
+        """The higher fence under which it was told already; None: it is marked, or gone."""
+        above: int | None = None
 
         def act(current: Incident) -> Incident:
+            nonlocal above
             before = current.told
-            if before is not None and before.fence > self.fence:
-                log.warning("another notifier has told it since", extra={"incident": name})
+            above = before.fence if before is not None and before.fence > sent.fence else None
+            if above is not None:
                 return current
             is_same = before is not None and before.ts == sent.ts
             chart = sent.chart or (before is not None and is_same and before.chart)  # which may be tried just now
@@ -144,21 +160,13 @@ class Delivery:
             self.store.change(name, act, now)
         except UnknownIncidentError:
             log.warning("an incident is gone that was told just now", extra={"incident": name})
+        return above
 
     def _told(self, incident: Incident, posted: Posted, now: datetime) -> Told:
         return Told(
             incident.revision, incident.state, incident.severity, now, posted.channel, posted.ts,
             chart=incident.facts.series is None, fence=self.fence,
         )  # fmt: skip
-
-
-def _found(incident: Incident, revision: int, told: Told) -> Told:
-    """`told` of a message that was found, and tells of the incident as it was at `revision`."""
-    if revision == incident.revision:
-        return told
-    worsened = any(event.what == "worsened" and event.revision > revision for event in incident.story)
-    severity = Severity.INFO if worsened else incident.severity  # less than it is now: so much is known
-    return replace(told, revision=revision, state=State.OPEN, severity=severity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,20 +183,25 @@ class _Attempt:
         """Post the root message."""
         return self._post(channel, root(incident, self.now, page_url=self.page_url, mention=self.mention))
 
-    def change(self, incident: Incident, told: Told, reason: Reason, *, doubtful: bool) -> Posted:
-        """Edit the root message and reply to it; where it is, or what took its place."""
+    def change(self, incident: Incident, told: Told, reason: Reason, channel: str, *, doubtful: bool) -> Posted:
+        """Edit the root message and reply to it; where it is, or what took its place in `channel`."""
         at = Posted(told.channel, told.ts)
         payload = root(incident, self.now, page_url=self.page_url)
         try:
             self._degrading(payload, lambda one: self._edit(at, one))
         except DeliveryError as error:
-            if error.code not in GONE:
+            if error.code not in (*GONE, *CLOSED):
                 raise
             log.warning("the message is gone: another takes its place", extra={"incident": incident.id})
-            found = self._successor(incident, told) if doubtful else None
-            return self._edited(found, payload) if found else self._post(told.channel, payload)
+            found = shown.successor(self.sender, incident, told, channel) if doubtful else None
+            return self._edited(found[1], payload) if found else self.open(incident, channel)
         if incident.kind not in GROUPS:
-            self._reply(incident, told, reason, doubtful=doubtful)
+            try:
+                self._reply(incident, told, reason, doubtful=doubtful)
+            except DeliveryError as error:
+                if error.code not in LOCKED:
+                    raise
+                log.warning("the thread takes no replies", extra={"incident": incident.id, "code": error.code})
         return at
 
     def _reply(self, incident: Incident, told: Told, reason: Reason, *, doubtful: bool) -> None:
@@ -205,12 +218,6 @@ class _Attempt:
         payload = reply(replace(incident, told=replace(told, revision=known)), reason, self.now, mention=self.mention)
         payload["metadata"]["event_payload"]["part"] = key
         self._post(told.channel, payload, told.ts)
-
-    def _successor(self, incident: Incident, told: Told) -> Posted | None:
-        """What took the place of a message that is gone, if an attempt to post that may have arrived."""
-        found = self.sender.posted(told.channel, told.at - BEFORE)
-        ours = [one for key, one in found.items() if key[0] == incident.id and key[2] == "root" and one.ts > told.ts]
-        return max(ours, key=lambda one: one.ts, default=None)
 
     def _edited(self, at: Posted, payload: Payload) -> Posted:
         return self._degrading(payload, lambda one: self._edit(at, one))

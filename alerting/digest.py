@@ -65,6 +65,7 @@ def gather(store: Store, settings: Settings, now: datetime) -> None:
             _make(store, settings, digest, now)
         _close(store, {"key.scope": channel, "_id": {"$ne": digest.id}}, now)
     _close(store, {"key.scope": {"$nin": sorted(channels)}}, now)
+    _let_go_of_ended(store, now)
 
 
 def _make(store: Store, settings: Settings, digest: _Digest, now: datetime) -> None:
@@ -122,10 +123,21 @@ def _is_for(to: Destination | None, channel: str) -> bool:
 
 
 def _let_go(store: Store, settings: Settings, now: datetime) -> None:
-    """Detach what waits for a digest that will not tell it: it is critical, or its route has no digest any more."""
+    """Detach what waits for a digest that will not tell it.
+
+    It is critical, or has a message of its own by now, or its route has no digest any more.
+    """
     for one in store.listed({"open": True, "cause": _OURS}):
         to = routes.destination(one, settings)
-        if one.severity is Severity.CRITICAL or to is None or to.digest is None:
+        if not routes.waits_for_digest(one) or to is None or to.digest is None:
+            store.change(one.id, _detached, now)
+
+
+def _let_go_of_ended(store: Store, now: datetime) -> None:
+    """Detach what no later digest has taken from one that is over, e.g. as it was silenced: it waits for the next."""
+    current = {one.id for one in store.listed({"open": True, "kind": str(Kind.DIGEST)})}
+    for one in store.listed({"open": True, "cause": _OURS}):
+        if one.cause not in current:
             store.change(one.id, _detached, now)
 
 

@@ -11,7 +11,7 @@ import time
 from datetime import timedelta
 from typing import Any, Final
 
-from pymongo import ReturnDocument
+from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from config import schema
@@ -35,6 +35,7 @@ class Leader:
         self.doubtful = False
         """Whether the leader before us did not say goodbye: what it did last is not known."""
         self._meta: schema.Coll = db[schema.META]
+        self._incidents: schema.Coll = db[schema.INCIDENTS]
         self._until = 0.0
         self._lock = threading.Lock()
         """What one thread learns, no other one may have half of."""
@@ -63,6 +64,27 @@ class Leader:
             self._lost = not self._ask() or self.fence != fence
             return not self._lost
 
+    def lift(self, above: int) -> int:
+        """Our fence, above all that incidents carry: `above` is of one of them. As it was if we do not lead any more.
+
+        Grown fences alone never get there: but the lease may have been lost, or restored as it once was.
+        """
+        with self._lock:
+            if not self._lost and self.fence <= above:
+                self._lift()
+            return self.fence
+
+    def _lift(self) -> bool:
+        """Whether incidents were told under a higher fence than ours, which is above theirs now."""
+        higher, newest = {"told.fence": {"$gt": self.fence}}, [("told.fence", DESCENDING)]
+        if (found := self._incidents.find_one(higher, {"told.fence": 1}, sort=newest)) is None:
+            return False
+        fence = found["told"]["fence"] + 1
+        mine = {"_id": NAME, "owner": self.owner, "fence": self.fence}
+        if self._meta.update_one(mine, {"$set": {"fence": fence}}).matched_count:
+            self.fence = fence
+        return True
+
     def _ask(self) -> bool:
         asked = time.clock_gettime(CLOCK)
         ours = {"$eq": [{"$ifNull": ["$owner", None]}, self.owner]}
@@ -89,7 +111,8 @@ class Leader:
             return False
         if kept["fence"] != self.fence:
             self.fence = kept["fence"]
-            self.doubtful = kept["left"] is not None
+            is_anew = self.fence == 1 and self._lift()  # a lease was lost, and with it whether its owner said goodbye
+            self.doubtful = is_anew or kept["left"] is not None
         self._until = asked + self.lease.total_seconds()
         return True
 

@@ -168,11 +168,12 @@ class Notifier:
     def _leading(self, db: schema.Db, leader: Leader, bell: threading.Event) -> Iterator[Sweeper]:
         """Deliver under the lease; it is given back at the end, so that nobody need wait, nor doubt without cause."""
         store = Store.of(db, self.settings)
-        delivery = Delivery(store, self.sender, leader.fence, self.settings.notifier.page_url)
+        delivery = Delivery(store, self.sender, leader.fence, self.settings.notifier.page_url, leader.lift)
         if leader.doubtful and self.sender.can_edit:
             delivery.doubts |= troubles.suspected(store, self.clock())
-            for channel, since in troubles.doubted(store, self.settings, self.clock()).items():
-                delivery.doubt(channel, since)
+            channels, unsure = troubles.doubted(store, self.settings, self.clock())
+            for channel, since in channels.items():
+                delivery.doubt(channel, since, unsure)
         log.info("leading", extra={"fence": leader.fence, "doubtful": leader.doubtful})
         sweeper = Sweeper(
             db, self.settings, delivery, leader, self.pace, self.clock, bell, self._longest, self._exposition

@@ -33,8 +33,8 @@ class Owed:
 def by_channel(store: Store, settings: Settings, now: datetime, doubts: Iterable[str] = ()) -> dict[str, list[Owed]]:
     """What is to be told now, by channel: what is urgent first, then what is longest owed. Raises PyMongoError.
 
-    doubts: incidents whose message may show another state than it is known to: told at once of what they are now,
-    though a mere change could wait.
+    doubts: incidents whose message may show another state than it is known to. What of them nobody is to be told of now
+    is only to be looked at (Reason.NONE), last of all.
     """
     found = _doubted(store, settings, now, doubts)
     seen = {one.incident.id for one in found}
@@ -45,7 +45,7 @@ def by_channel(store: Store, settings: Settings, now: datetime, doubts: Iterable
         if incident.id not in seen and (one := _owed(store, settings, incident, now)):
             found.append(one)
     sorted_by_channel: dict[str, list[Owed]] = {}
-    for one in sorted(found, key=lambda one: one.reason not in URGENT):
+    for one in sorted(found, key=lambda one: (one.reason is Reason.NONE, one.reason not in URGENT)):
         sorted_by_channel.setdefault(one.to.channel, []).append(one)
     return sorted_by_channel
 
@@ -65,9 +65,12 @@ def _doubted(store: Store, settings: Settings, now: datetime, doubts: Iterable[s
     behind = store.listed({"_id": {"$in": unsure}, "$expr": {"$lt": ["$told.revision", "$revision"]}})
     found = []
     for incident in behind:
-        if to := routes.destination(incident, settings):
-            reason = notify_reason(incident, now, store.policy)
-            found.append(Owed(incident, Reason.CHANGED if reason is Reason.NONE else reason, to))
+        reason, to = notify_reason(incident, now, store.policy), routes.destination(incident, settings)
+        if to is None and incident.told is not None:
+            found.append(Owed(incident, Reason.NONE, routes.Destination(incident.told.channel)))
+        elif to is not None:
+            waits = reason is Reason.NONE or routes.wait_until(incident, reason, to, now) is not None
+            found.append(Owed(incident, Reason.NONE if waits else reason, to))
     return found
 
 

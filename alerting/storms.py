@@ -6,6 +6,7 @@ delivered as any other, so that a crash at any point neither loses nor doubles i
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from alerting.folding import TICK, attach
@@ -18,8 +19,6 @@ CALM: Final = timedelta(minutes=2)
 """After so long without a change, a new member for one, a storm is over."""
 COUNT: Final = timedelta(seconds=10)
 """After so long without a count whoever comes in is counted at once; else it is for `tend`, which comes more often."""
-REMEMBERED: Final = timedelta(days=1)
-"""How long it is seen to that what is left of a storm is told."""
 GROUPS_SHOWN: Final = 12
 
 
@@ -34,8 +33,10 @@ def current(store: Store, channel: str) -> Incident | None:
     return found[0] if found else None
 
 
-def absorb(store: Store, db: schema.Db, channel: str, members: Sequence[Incident], now: datetime) -> None:
+def absorb(store: Store, db: schema.Db, channel: str, members: Sequence[Incident], now: datetime) -> bool:
     """Attach `members`, which nobody was told of, to the storm in `channel`; begin it if there is none.
+
+    False: there is none, as another worker has just ended it; they are told one by one, or by the next look.
 
     The storm is there before its members are attached, and counts them after: killed in between, the rest is taken in
     by the next look, and the count is made anew. Many that come in are not counted each time.
@@ -44,17 +45,24 @@ def absorb(store: Store, db: schema.Db, channel: str, members: Sequence[Incident
     is_new = storm is None
     if storm is None:
         severity = max((one.severity for one in members), key=lambda one: RANK[one])
-        begun = _report(channel, now, severity, Facts(f"{len(members):,} incidents at once in {channel}"))
+        at = _later(next(iter(store.listed({"fingerprint": fingerprint(key(channel))}, limit=1)), None), now)
+        begun = _report(channel, at, severity, Facts(f"{len(members):,} incidents at once in {channel}"))
         store.fold([begun], now)
         storm = current(store, channel)
     if storm is None:
-        return  # another worker has just ended it: the next look begins another one
+        return False
     db[schema.INCIDENTS].update_many(
         {"_id": {"$in": [one.id for one in members]}, "told": None, "cause": None},
         {"$set": {"cause": storm.id, "owed_at": None}, "$inc": {"version": 1}},
     )
     if is_new or now - (storm.changed_at or now) >= COUNT:
-        count(store, db, storm, now + TICK)  # later than what was said of it at its beginning
+        count(store, db, storm, now)
+    return True
+
+
+def _later(storm: Incident | None, now: datetime) -> datetime:
+    """When something is said of it so that it counts: after all that was said before, by whichever clock."""
+    return max([now, *(mark.at + TICK for mark in storm.marks.values())] if storm else [now])
 
 
 def count(store: Store, db: schema.Db, storm: Incident, now: datetime) -> int:
@@ -101,7 +109,7 @@ def count(store: Store, db: schema.Db, storm: Incident, now: datetime) -> int:
         examples=tuple(lines),
     )
     if facts != storm.facts:
-        store.fold([_report(storm.key.scope, now, severity, facts)], now)
+        store.fold([_report(storm.key.scope, _later(storm, now), severity, facts)], now)
     return int(still)
 
 
@@ -121,13 +129,26 @@ def tend(store: Store, db: schema.Db, limit: int, now: datetime) -> set[str]:
             going.add(storm.key.scope)
             continue
         what = f"nothing new; {still:,} are still open" + (", told one by one now" if 0 < still <= limit else "")
-        store.fold([Report(storm.key, now + TICK, failed=False, kind=Kind.STORM, facts=Facts("", observed=what))], now)
-    ended = {"$gte": f"{Kind.STORM}-", "$lt": f"{Kind.STORM}."}
-    for storm in store.listed({"_id": ended, "open": False, "resolved_at": {"$gte": now - REMEMBERED}}):
-        members = store.listed({"cause": storm.id, "open": True}, limit=limit + 1)
-        for one in members if len(members) <= limit else ():
-            store.change(one.id, lambda member: attach(member, None), now)
+        over = Report(storm.key, _later(current, now), failed=False, kind=Kind.STORM, facts=Facts("", observed=what))
+        store.fold([over], now)
+    _let_go(store, db, limit, now)
     return going
+
+
+def _let_go(store: Store, db: schema.Db, limit: int, now: datetime) -> None:
+    """Detach what hangs on storms that are over: all if they are few, and what has a message of its own in any case."""
+    ours = {"cause": {"$gte": f"{Kind.STORM}-", "$lt": f"{Kind.STORM}."}, "open": True}
+    causes = db[schema.INCIDENTS].distinct("cause", ours)
+    for storm in store.listed({"_id": {"$in": causes}, "open": False}):
+        members = store.listed({"cause": storm.id, "open": True}, limit=limit + 1)
+        if len(members) > limit:
+            members = store.listed({"cause": storm.id, "open": True, "told": {"$ne": None}})
+        for one in members:
+            store.change(one.id, partial(_let_go_of, storm.id), now)
+
+
+def _let_go_of(storm: str, member: Incident) -> Incident:
+    return attach(member, None) if member.cause == storm else member
 
 
 def storming(store: Store) -> set[str]:

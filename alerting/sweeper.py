@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,16 +21,19 @@ from pymongo.errors import PyMongoError
 from alerting import owed, routes, storms, troubles
 from alerting.delivery import Delivery
 from alerting.exposition import Exposition
-from alerting.incidents import from_document
+from alerting.incidents import Incident, from_document
 from alerting.leader import Leader
 from alerting.owed import Owed
 from alerting.pace import Pace
+from alerting.reasons import Reason
 from alerting.slack.client import DeliveryError
 from config import schema
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
 
+TRIES: Final = 3
+"""After so many attempts in a row that failed for now, an incident lets the others of its channel go first."""
 AT_ONCE: Final = 8
 """Messages on their way, each to another channel."""
 REMEMBERED: Final = 50_000
@@ -87,6 +90,10 @@ class Sweeper:
         self._storming: set[str] = set()
         self._refusing: set[str] = set()
         self._untellable: set[str] = set()
+        self._going: dict[str, str] = {}
+        """By channel the incident that is on its way: it may be routed elsewhere before it has arrived."""
+        self._tries: dict[str, int] = {}
+        """Attempts in a row that failed for now, by incident."""
 
     @contextmanager
     def at_work(self) -> Iterator["Sweeper"]:
@@ -95,6 +102,7 @@ class Sweeper:
         for incident in self._store.listed({"told.at": {"$gte": now - JUST_NOW}}):
             if to := routes.destination(incident, self._settings):
                 self._pace.sent(to.channel, time.monotonic())
+        self._untellable = troubles.untold(self._store)
         self.refresh()
         try:
             yield self
@@ -148,7 +156,8 @@ class Sweeper:
             self._begun[one.incident.id] = None
             if len(self._begun) > REMEMBERED:
                 self._begun.popitem(last=False)
-        self._start(one.to.channel, partial(self._tell, one, now))
+        self._going[one.to.channel] = one.incident.id
+        self._start(one.to.channel, partial(self._tell if one.reason is not Reason.NONE else self._look, one, now))
 
     def sweep(self) -> Outcome:
         """Tell what may be told now, one message for each channel that is free. Raises PyMongoError."""
@@ -164,17 +173,26 @@ class Sweeper:
                 self._start(channel, partial(self._settle, channel, now))
         for channel, waiting in owed.by_channel(self._store, self._settings, now, set(delivery.doubts)).items():
             left += len(waiting)
-            untold = [one.incident for one in waiting if storms.is_one(one.incident)]
             if channel in delivery.unsettled or channel in self._busy:
                 continue
-            rest = waiting
-            if untold and (channel in self._storming or len(untold) > self._settings.notifier.storm):
-                storms.absorb(self._store, self._db, channel, untold, now)
+            rest = [one for one in waiting if not (delivery.is_held(one.incident) or self._is_going(one.incident))]
+            untold = [one.incident for one in rest if storms.is_one(one.incident)]
+            is_storm = untold and (channel in self._storming or len(untold) > self._settings.notifier.storm)
+            if is_storm and storms.absorb(self._store, self._db, channel, untold, now):
                 self._storming.add(channel)
-                rest = [one for one in waiting if not storms.is_one(one.incident)]  # the storm itself, for one
-            if rest and self._pace.is_free(channel, time.monotonic()):
-                self._begin(rest[0], now)
+                rest = [one for one in rest if not storms.is_one(one.incident)]  # the storm itself, for one
+            if (one := self._next(rest)) is not None:
+                self._begin(one, now)
         return Outcome(told, left + len(delivery.unsettled) + len(self._busy), failed)
+
+    def _is_going(self, incident: Incident) -> bool:
+        return incident.id in self._going.values()
+
+    def _next(self, waiting: Sequence[Owed]) -> Owed | None:
+        """The first that may be begun: of those that fail again and again, the one that did so least."""
+        now = time.monotonic()
+        free = (one for one in waiting if self._pace.is_free(_line(one), now))
+        return min(free, key=lambda one: self._tries.get(one.incident.id, 0) // TRIES, default=None)
 
     def _start(self, channel: str, act: Callable[[], bool | None]) -> None:
         self._busy[channel] = future = self._pool.submit(act)
@@ -182,8 +200,10 @@ class Sweeper:
 
     def _collect(self, *, wait: bool = False) -> tuple[int, int]:
         """How many of those on their way were told, and how many were not. Raises PyMongoError."""
-        ended = [self._busy.pop(one) for one, future in list(self._busy.items()) if wait or future.done()]
-        results = [future.result() for future in ended]
+        ended = [(one, self._busy.pop(one)) for one, future in list(self._busy.items()) if wait or future.done()]
+        for channel, _ in ended:
+            self._going.pop(channel, None)
+        results = [future.result() for _, future in ended]
         return results.count(True), results.count(False)
 
     def _tell(self, one: Owed, now: datetime) -> bool:
@@ -205,6 +225,8 @@ class Sweeper:
                 troubles.undeliverable(store, channel, error.code, now)
                 self._refusing.add(channel)
                 store.defer(incident, now + troubles.UNDELIVERABLE_PAUSE)
+            elif error.retry_after is None:  # else it is the channel that must wait, whoever comes next
+                self._tries[incident.id] = self._tries.get(incident.id, 0) + 1
             return False
         except PyMongoError:
             raise
@@ -214,6 +236,7 @@ class Sweeper:
             self._untellable.add(incident.id)
             store.defer(incident, now + troubles.UNDELIVERABLE_PAUSE)
             return False
+        self._tries.pop(incident.id, None)
         self._pace.sent(channel, time.monotonic())
         self._exposition.told(one.reason, incident, self._clock())
         log.info("told", extra={**about, "reason": str(one.reason)})
@@ -224,6 +247,16 @@ class Sweeper:
             troubles.tellable(store, incident, now)
             self._untellable.discard(incident.id)
         return True
+
+    def _look(self, one: Owed, now: datetime) -> None:
+        """Look what is shown of an incident of which nobody is to be told."""
+        try:
+            self._delivery.look(one.incident, one.to.channel, now)
+        except DeliveryError as error:
+            self._pace.failed(_line(one), time.monotonic(), error.retry_after)
+            log.warning("cannot look what is shown", extra={"incident": one.incident.id, "code": error.code})
+        else:
+            self._pace.sent(_line(one), time.monotonic())
 
     def _settle(self, channel: str, now: datetime) -> None:
         """Look for what may have arrived."""
@@ -239,3 +272,8 @@ class Sweeper:
         else:
             self._pace.sent(f"{channel}?", time.monotonic())
             troubles.readable(delivery.store, channel, now)
+
+
+def _line(one: Owed) -> str:
+    """What of its channel is paced: posting, or looking."""
+    return f"{one.to.channel}?" if one.reason is Reason.NONE else one.to.channel

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from alerting import routes
 from alerting.incidents import GROUPS, Facts, Incident, Key, Kind, Report
+from alerting.reasons import Reason
 from alerting.store import SKEW, Store
 from config.redaction import redacted
 from config.settings import Settings
@@ -18,6 +19,7 @@ RECENT: Final = timedelta(days=1)
 
 _HISTORY: Final = Key("notifier", "doorbell", "history")
 _HEARTBEAT: Final = Key("notifier", "notifier", "heartbeat")
+_MESSAGE: Final = "message"
 
 
 def repair(store: Store, now: datetime) -> int:
@@ -26,22 +28,42 @@ def repair(store: Store, now: datetime) -> int:
     return sum(store.reschedule(incident, now) for incident in store.listed(where))
 
 
-def doubted(store: Store, settings: Settings, now: datetime) -> dict[str, datetime]:
-    """Channels in which a leader that died may have posted without marking it, and since when."""
+def doubted(store: Store, settings: Settings, now: datetime) -> tuple[dict[str, datetime], set[str]]:
+    """Channels in which a leader that died may have posted without marking it, since when, and incidents that it may.
+
+    That is all channels: the incident may have been routed elsewhere before it became what it is.
+    """
     recent = [{"open": True}, {"changed_at": {"$gte": now - RECENT}}]
-    by_itself = {"$not": {"$regex": f"^({'|'.join(sorted(GROUPS))})-"}}
-    since: dict[str, datetime] = {}
-    for incident in store.listed({"told": None, "cause": by_itself, "$or": recent}):
-        if to := routes.destination(incident, settings):
-            at = incident.opened_at or now
-            since[to.channel] = min(at, since.get(to.channel, at))
-    return since
+    found = [one for one in store.listed({"told": None, "cause": None, "$or": recent}) if _was_due(one, settings, now)]
+    since = min((one.opened_at or now for one in found), default=now)
+    groups = {one.key.scope for one in found if one.kind in GROUPS}
+    channels = {*routes.channels(settings), *groups} if found else ()
+    return dict.fromkeys(channels, since), {one.id for one in found}
+
+
+def _was_due(incident: Incident, settings: Settings, now: datetime) -> bool:
+    """Whether somebody was to be told of an opening by now: it was neither silenced from the first, nor waits since."""
+    opened = incident.opened_at or now
+    if incident.silenced is not None and incident.is_silenced(now) and incident.silenced.at <= opened:
+        return False
+    to = routes.destination(incident, settings)
+    if to is None or any(event.what in {"worsened", "eased"} for event in incident.story):
+        return True  # who knows where it went, and when
+    until = routes.wait_until(incident, Reason.OPENED, to, opened)
+    return until is None or until <= now
 
 
 def suspected(store: Store, now: datetime) -> set[str]:
-    """Incidents in whose threads a leader that died may have replied without marking it."""
-    behind = store.listed({"told.ts": {"$type": "string"}, "$expr": {"$lt": ["$told.revision", "$revision"]}})
-    return {incident.id for incident in (*behind, *store.owed(now)) if incident.told is not None}
+    """Incidents in whose threads a leader that died may have replied without marking it.
+
+    Not what is long over, nor the digests of the days before, of whose end nobody is ever told.
+    """
+    lately: list[dict[str, Any]] = [
+        {"open": True},
+        {"kind": {"$ne": Kind.DIGEST}, "changed_at": {"$gte": now - RECENT}},
+    ]
+    where = {"told.ts": {"$gt": ""}, "$expr": {"$lt": ["$told.revision", "$revision"]}, "$or": lately}
+    return {incident.id for incident in (*store.listed(where), *store.owed(now)) if incident.told is not None}
 
 
 def beyond_doubt(store: Store, doubts: Iterable[str], now: datetime) -> set[str]:
@@ -160,6 +182,12 @@ def refusing(store: Store) -> set[str]:
     return {incident.key.scope for incident in found if incident.kind not in GROUPS}
 
 
+def untold(store: Store) -> set[str]:
+    """The incidents that a defect of ours kept from being told when that was last tried."""
+    found = store.listed({"open": True, "kind": str(Kind.DELIVERY), "key.measure": _MESSAGE})
+    return {incident.key.scope for incident in found}
+
+
 def _delivery(channel: str) -> Key:
     return Key("notifier", channel, "delivery")
 
@@ -169,7 +197,7 @@ def _reading(channel: str) -> Key:
 
 
 def _telling(incident: Incident) -> Key:
-    return Key("notifier", incident.id, "delivery", "message")
+    return Key("notifier", incident.id, "delivery", _MESSAGE)
 
 
 def _duty(name: str) -> Key:

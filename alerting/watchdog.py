@@ -4,9 +4,9 @@ It asks the ledger, not the runs: whatever kept a window from being complete (a 
 killed, a machine that is off), nobody has to say so. To look again is to say the same: a report is dated by the
 deadline that was missed, and a window that is complete by now mends itself.
 
-A dataset is held to its schedule from the first look on. What that look finds is where it begins (`META`): the first
-window that each scope has, or, where there is none, the newest window that is due. So a backfill of old windows never
-makes newer ones due, and a scope that comes later is held to the deadlines that come after it.
+A dataset is held to its schedule from the first look on: the newest window that is due then is the first (`META`). So
+what is older calls nobody, a backfill of old windows never makes newer ones due, and a scope that comes later is held
+to the deadlines that come after it. A scope that nothing feeds any more is held to none, unless the schedule names it.
 """
 
 import shlex
@@ -19,7 +19,8 @@ from zoneinfo import ZoneInfo
 
 from pymongo.errors import DuplicateKeyError
 
-from alerting import completeness, deadlines, impact
+from alerting import completeness, configured, deadlines, impact
+from alerting.configured import Configured
 from alerting.deadlines import LOOK_BACK, expected, next_deadline
 from alerting.incidents import Incident, from_document
 from alerting.reports import Facts, Key, Kind, Report
@@ -38,12 +39,13 @@ _TICK: Final = timedelta(milliseconds=1)
 def reports(db: schema.Db, settings: Settings, now: datetime) -> list[Report]:
     """Every window that is not complete though it should be by `now`, and those of open incidents that are by now.
 
-    Four queries for each dataset that has a schedule, and one more, while nothing is wrong. Raises PyMongoError.
+    Three queries for each dataset that has a schedule, and two more, while nothing is wrong. Raises PyMongoError.
     """
     by_dataset: dict[str, list[Schedule]] = defaultdict(list)
     for schedule in settings.schedules:
         by_dataset[schedule.dataset].append(schedule)
-    missed = [one for dataset, schedules in by_dataset.items() for one in _missed(db, dataset, schedules, now)]
+    still = configured.read(db, settings)
+    missed = [one for dataset, schedules in by_dataset.items() for one in _missed(db, dataset, schedules, still, now)]
     where = {"open": True, "kind": str(Kind.MISSING)}
     opened = [from_document(one) for one in db[schema.INCIDENTS].find(where)]
     return [*missed, *_mended(db, opened)]
@@ -57,11 +59,13 @@ class _Miss:
     schedule: Schedule
 
 
-def _missed(db: schema.Db, dataset: str, schedules: Sequence[Schedule], now: datetime) -> list[Report]:
+def _missed(
+    db: schema.Db, dataset: str, schedules: Sequence[Schedule], still: Configured, now: datetime
+) -> list[Report]:
     newest = [day for schedule in schedules if (day := expected(schedule, now)) is not None]
     if not newest:
         return []
-    begun = _begun(db, dataset, schedules, max(newest))
+    begun = _begun(db, dataset, _wanted(db, dataset, schedules, still), max(newest))
     complete = completeness.published(db, dataset, (min(newest) - LOOK_BACK, max(newest)))
     found: dict[tuple[str, date], _Miss] = {}
     for schedule in schedules:
@@ -112,26 +116,44 @@ def _note(db: schema.Db, dataset: str) -> str:
     return str(head.get("error") or head.get("note") or "no run has ever made a window of it")
 
 
-def _begun(db: schema.Db, dataset: str, schedules: Sequence[Schedule], newest: date) -> Mapping[str, date]:
-    """From which window on each scope is held to the schedule; written down when the scope is seen first."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The scopes that a dataset is to have: those of its schedules, and those that it has and that are still fed."""
+
+    declared: frozenset[str]
+    everyone: frozenset[str]
+
+
+def _wanted(db: schema.Db, dataset: str, schedules: Sequence[Schedule], still: Configured) -> _Wanted:
     declared = {scope for schedule in schedules for scope in schedule.scopes}
     known = completeness.scopes(db, dataset) if not all(schedule.scopes for schedule in schedules) else []
-    wanted = {*declared, *known} or {ANY}
+    fed = {scope for scope in known if not still.is_gone(dataset, scope)}
+    return _Wanted(frozenset(declared), frozenset({*declared, *fed} or {ANY}))
+
+
+def _begun(db: schema.Db, dataset: str, wanted: _Wanted, newest: date) -> Mapping[str, date]:
+    """From which window on each scope is held to the schedule; written down when the scope is seen first.
+
+    It is forgotten with the scope: one that comes back comes later, too.
+    """
     name = f"deadlines|{dataset}"
-    kept = db[schema.META].find_one({"_id": name})
+    meta = db[schema.META]
+    kept = meta.find_one({"_id": name})
     if kept is None:
-        begun = {scope: completeness.first(db, dataset, scope) or newest for scope in wanted}
+        begun = dict.fromkeys(wanted.everyone, newest)
         try:
-            db[schema.META].insert_one({"_id": name, "scopes": [_entry(*one) for one in sorted(begun.items())]})
+            meta.insert_one({"_id": name, "scopes": [_entry(*one) for one in sorted(begun.items())]})
         except DuplicateKeyError:  # another notifier was first
-            return _begun(db, dataset, schedules, newest)
+            return _begun(db, dataset, wanted, newest)
         return begun
     begun = {one["scope"]: one["first"].date() for one in kept["scopes"]}
-    for scope in sorted(wanted - begun.keys()):
-        begun[scope] = newest if scope in declared or scope == ANY else newest + DAY
+    if gone := sorted(begun.keys() - wanted.everyone):
+        meta.update_one({"_id": name}, {"$pull": {"scopes": {"scope": {"$in": gone}}}})
+    for scope in sorted(wanted.everyone - begun.keys()):
+        begun[scope] = newest if scope in wanted.declared or scope == ANY else newest + DAY
         where = {"_id": name, "scopes.scope": {"$ne": scope}}
-        db[schema.META].update_one(where, {"$push": {"scopes": _entry(scope, begun[scope])}})
-    return {scope: begun[scope] for scope in wanted}
+        meta.update_one(where, {"$push": {"scopes": _entry(scope, begun[scope])}})
+    return {scope: begun[scope] for scope in wanted.everyone}
 
 
 def _entry(scope: str, first: date) -> schema.Document:

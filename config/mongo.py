@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC
@@ -27,6 +28,17 @@ _held = ExitStack()
 _embedded: dict[str, str] = {}
 _prepared: set[tuple[int, str, str]] = set()
 _clients: dict[tuple[int, str], "MongoClient[schema.Document]"] = {}
+_first = threading.RLock()
+"""Of several threads that ask for what is not there yet, one makes it."""
+
+
+def _forked() -> None:
+    """No thread of the parent, which may have held the lock, goes on in a child."""
+    global _first  # noqa: PLW0603 - a lock cannot be renewed in its place
+    _first = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class MongoError(Exception):
@@ -39,15 +51,16 @@ def database(settings: Settings) -> schema.Db:
     Reads and writes are `majority` and journalled: what was acknowledged survives a failover.
     Without a URI the embedded server is started, or joined, and held until this process ends.
     """
-    uri = _own_uri(settings)
-    db = _database(_client(uri, settings), settings.mongo.database)
-    key = (os.getpid(), uri)
-    if (*key, db.name) not in _prepared:
-        try:
-            schema.ensure(db)
-        except PyMongoError as error:
-            raise MongoError(f"the database {db.name!r} cannot be prepared: {error}") from None
-        _prepared.add((*key, db.name))
+    with _first:
+        uri = _own_uri(settings)
+        db = _database(_client(uri, settings), settings.mongo.database)
+        key = (os.getpid(), uri)
+        if (*key, db.name) not in _prepared:
+            try:
+                schema.ensure(db)
+            except PyMongoError as error:
+                raise MongoError(f"the database {db.name!r} cannot be prepared: {error}") from None
+            _prepared.add((*key, db.name))
     return db
 
 
@@ -57,7 +70,8 @@ def foreign(settings: Settings, uri: str | None, name: str | None) -> schema.Db:
     With a URI and no name it is the database that the URI names. A standalone server will do; what is read from a
     replica set was acknowledged by its majority. Raises MongoError, which says what to do.
     """
-    client = _client(_own_uri(settings) if uri is None else uri, settings, ours=uri is None)
+    with _first:
+        client = _client(_own_uri(settings) if uri is None else uri, settings, ours=uri is None)
     if name is None and uri is not None:
         try:
             name = client.get_default_database().name
@@ -88,9 +102,10 @@ def _client(uri: str, settings: Settings, *, ours: bool = True) -> "MongoClient[
 
 def close() -> None:
     """Close the connections of this process; the next `database` opens new ones."""
-    for key in [key for key in _clients if key[0] == os.getpid()]:
-        _clients.pop(key).close()
-    _prepared.clear()
+    with _first:
+        for key in [key for key in _clients if key[0] == os.getpid()]:
+            _clients.pop(key).close()
+        _prepared.clear()
 
 
 def _database(client: "MongoClient[schema.Document]", name: str) -> schema.Db:
@@ -107,14 +122,15 @@ def embedded_uri(settings: Settings) -> str:
     from config import mongod  # noqa: PLC0415 - only where there is no server of one's own
 
     state = settings.state.resolve()
-    if str(state) not in _embedded:
-        if not _embedded:
-            atexit.register(_held.close)
-        try:
-            server = _held.enter_context(mongod.embedded(state, binary=settings.mongo.mongod))
-        except mongod.MongodError as error:
-            raise MongoError(str(error)) from None
-        _embedded[str(state)] = server.uri
+    with _first:
+        if str(state) not in _embedded:
+            if not _embedded:
+                atexit.register(_held.close)
+            try:
+                server = _held.enter_context(mongod.embedded(state, binary=settings.mongo.mongod))
+            except mongod.MongodError as error:
+                raise MongoError(str(error)) from None
+            _embedded[str(state)] = server.uri
     return _embedded[str(state)]
 
 

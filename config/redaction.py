@@ -1,5 +1,6 @@
-"""Text without the secrets of the URLs in it: what servers and drivers say often names the address that was asked.
+"""Text without secrets: what servers and drivers say often names the address that was asked, or how.
 
+Hidden are the credentials of URLs, the values of what is named a secret, and what looks like a token of a known kind.
 One place for all, as what one place forgets to hide is what leaks. Rather hides too much than too little. Pure.
 """
 
@@ -18,13 +19,35 @@ _SECRET: Final = re.compile(
 """A query parameter whose name says that its value is secret: `token`, `access_token`, `apiKey`, `X-Amz-Signature`."""
 
 
-def redacted(text: str) -> str:
-    """`text` with *** in place of all credentials of URLs, and of the values of secret query parameters.
+_TOKEN: Final = re.compile(
+    r"\b(?:gh[pousr]_\w{10,}|github_pat_\w{10,}|glpat-[\w.-]{10,}|(?:xox[a-z]|xapp)-[\w-]{6,})", re.IGNORECASE
+)
+"""What looks like a token of GitHub, GitLab or Slack."""
+_NAMED: Final = re.compile(
+    r"""
+    (   \b (?: (?:proxy-)? authorization ["']? \s*[:=]\s* ["']? (?:(?:bearer|basic|digest|token)\s+)?
+             | (?:bearer|basic) \s+ (?= [\w.~+/=*-]* (?: [\d_~+/=] | (?-i:[a-z][A-Z]) ) ) )
+      | (?<![\w.-]) [\w.-]* (?:password|passwd|pwd|secret|(?:api|access|private|secret|account)[_-]?key)
+            (?: \s*=\s* ["'] | = | ["'] \s*[:=]\s* ["'] )
+      | (?<![\w.-]) [\w.-]* token (?: \s*=\s* ["']? | ["'] \s*[:=]\s* ["'] ) (?=[^\s"'&,;:@?\#<>()\[\]{}]{8})
+      | hooks\.slack\.com/(?:services|workflows|triggers)/
+    )
+    ( (?<=["']) [^"'\n]+ | [^\s"'&,;<>()\[\]{}]+ )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A secret by its name: `Authorization: Bearer x`, `password=x`, `'private_token': 'x'`. Of what is named a token only
+what is long: others are counted, or parsed."""
 
-    A password may hold any character that is not white space, so what is hidden begins after a word's first "://" and
-    ends before its last "@". Takes time in proportion to the text.
+
+def redacted(text: str) -> str:
+    """`text` with *** in place of all secrets: see above.
+
+    The password of a URL may hold any character that is not white space, so what is hidden begins after a word's first
+    "://" and ends before its last "@". Takes time in proportion to the text.
     """
-    return _WORD.sub(lambda word: _masked(_SECRET.sub(_hidden, word[0])), text)
+    shown = _WORD.sub(lambda word: _masked(_SECRET.sub(_hidden, word[0])), text)
+    return _NAMED.sub(lambda found: found[1] + _WORD.sub("***", found[2]), _TOKEN.sub("***", shown))
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -26,8 +26,10 @@ ROWS: Final = 20_000
 
 MISSING: Final = "missing"
 WORKED_ON: Final = "being worked on"
+FAILED: Final = "its last attempt failed"
+"""Though what was made before is of today: it is looked at again, and left as it is."""
 LOOKED_AT: Final = (
-    "revision", "inputs", "code_version", "owner", "again", "unobserved", "cause", "blocked.inputs",
+    "revision", "inputs", "code_version", "owner", "again", "unobserved", "error", "cause", "blocked.inputs",
     "blocked.code_version",
 )  # fmt: skip
 """What `why_stale` and `cause_of` read of a ledger document."""
@@ -145,7 +147,9 @@ def why_stale(
         return because.code
     if made.get("unobserved") and "blocked" not in made:
         return "its observations are not recorded yet"
-    return WORKED_ON if made.get("owner") else None
+    if made.get("owner"):
+        return WORKED_ON
+    return FAILED if "error" in made else None
 
 
 def publish(  # noqa: PLR0913, PLR0917 - what is published, and what of it

@@ -111,7 +111,7 @@ def fold(context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale
     claimed = context.ledger.claim(list(by_partition))
     version = code(context, dataset)
     current = {claim for claim in claimed if claim.is_made_from(by_partition[claim.partition].inputs, version)}
-    context.ledger.release(list(current))
+    context.ledger.leave(list(current))
     todo = [claim for claim in claimed if claim not in current]
     lost = 0
     for piece in checks.pieces(todo, lambda claim: by_partition[claim.partition].rows):

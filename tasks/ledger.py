@@ -171,6 +171,17 @@ class Ledger:
         """Give `claims` back unpublished, so that the next worker need not wait for the lease to end."""
         self._unset(claims, "owner", "lease_until")
 
+    def leave(self, claims: Sequence[Claim]) -> None:
+        """Give `claims` back as they are: they stand, and that an attempt at them failed meanwhile is over."""
+        if claims:
+            stands: list[dict[str, Any]] = [
+                {"$set": {"looked_at": "$$NOW"}},
+                {"$unset": ["error", "owner", "lease_until"]},
+            ]
+            failed = {"error": {"$exists": True}}
+            self._ledger.bulk_write([UpdateMany(mine | failed, stands) for mine in self._all_of(claims)], ordered=False)
+        self.release(claims)
+
     def held(self, claims: Sequence[Claim]) -> list[Claim]:
         """Those of `claims` that nobody has taken over."""
         fences = {claim.partition.key: claim.fence for claim in claims}

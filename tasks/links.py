@@ -104,7 +104,9 @@ def is_stale(context: Context, scope: str) -> str | None:
         return "the rules have changed"
     if head.get("unobserved") or head.get("again"):
         return "its observations are not recorded yet" if head.get("unobserved") else f"asked for: {head['again']}"
-    return None if head["inputs"] == _inputs(context, scope) else "its entities have changed"
+    if head["inputs"] != _inputs(context, scope):
+        return "its entities have changed"
+    return checks.FAILED if "error" in head else None
 
 
 def link(context: Context, scope: str) -> None:
@@ -122,7 +124,7 @@ def _link(context: Context, scope: str, claim: Claim) -> None:
     before = _settled(context, scope)
     head = context.ledger.find(claim.partition)
     if claim.is_made_from(before.inputs, code(context)):  # somebody did it while we waited
-        context.ledger.release([claim])
+        context.ledger.leave([claim])
         return
     proofs = before.proofs
     gaps = [day for day, one in proofs.items() if one.get("deployments", {}).get("lossy")]

@@ -65,7 +65,7 @@ def compute(context: Context, scope: str, windows: Sequence[Stale]) -> int:
         for claim in claimed
         if claim.is_made_from({DELIVERIES.name: by_partition[claim.partition].links.revision}, code(context))
     }
-    context.ledger.release(list(current))
+    context.ledger.leave(list(current))
     if claims := [claim for claim in claimed if claim not in current]:
         with context.ledger.holding(claims):
             lost = _compute(context, scope, {claim: by_partition[claim.partition] for claim in claims})

@@ -52,7 +52,7 @@ class NotedTask(luigi.Task):
         return redacted("".join(traceback.format_exception(exception)))
 
     def note_failure(self, error: str) -> None:
-        """Keep it with the run, and make an incident of it now: the run may go on for long."""
+        """Keep it with the run, and make an incident of it soon: the run may go on for long."""
         where = ", ".join(str(value) for name, value in self.param_kwargs.items() if name != "run_id")
         failure = {
             "task": self.task_family, "where": where, "place": self.place(), "scopes": self.scopes(), "error": error,
@@ -61,7 +61,7 @@ class NotedTask(luigi.Task):
         try:
             runs = self.context.db[schema.RUNS]
             runs.update_one({"_id": self.run_id}, {"$push": {"failures": failure}}, upsert=True)
-            life.settle(self.context)
+            life.settle_soon(self.context)
         except (PyMongoError, mongo.MongoError) as told:
             log.error("failure could not be noted", extra={"failure": error, "error": redacted(str(told))})  # noqa: TRY400
 
@@ -91,5 +91,29 @@ def _gone(task: luigi.Task, error: str) -> None:
         task.note_failure(f"its process is gone: {error}")
 
 
-for _event in (luigi.Event.PROCESS_FAILURE, luigi.Event.TIMEOUT):
-    NotedTask.event_handler(_event)(_gone)  # type: ignore[no-untyped-call]
+def _broken(task: luigi.Task, error: Exception) -> None:
+    """What it requires could not be found out, or the scheduler could not be told of it."""
+    if isinstance(task, NotedTask):
+        task.note_failure(life.told(error))
+
+
+def _unanswered(task: luigi.Task) -> None:
+    """Whether it is complete could not be found out. Luigi keeps the exception to itself: it is asked for again."""
+    if not isinstance(task, NotedTask):
+        return
+    try:
+        task.complete()  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        task.note_failure(life.told(error))
+    else:
+        task.note_failure("whether it is complete could not be found out; the log says why")
+
+
+_HANDLERS: Final = {
+    luigi.Event.PROCESS_FAILURE: _gone,
+    luigi.Event.TIMEOUT: _gone,
+    luigi.Event.BROKEN_TASK: _broken,
+    luigi.Event.DEPENDENCY_MISSING: _unanswered,
+}
+for _event, _handler in _HANDLERS.items():
+    NotedTask.event_handler(_event)(_handler)  # type: ignore[no-untyped-call]

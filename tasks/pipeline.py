@@ -217,12 +217,17 @@ class _Run(NotedTask):
         raise NotImplementedError
 
     def complete(self) -> bool:
-        """Whether this run is through; whether there is anything to do is for its units to find out."""
-        return self._finished(self.task_id) is not None
+        """Whether this run is through; whether there is anything to do is for its units to find out.
+
+        Luigi asks that first of all: whoever does has begun the run.
+        """
+        if self._finished(self.task_id) is not None:
+            return True
+        life.begin(self.context, self.task_family)
+        return False
 
     def requires(self) -> list[luigi.Task]:
-        """One Unit and one Watch each. Whoever asks first has begun the run."""
-        life.begin(self.context, self.task_family)
+        """One Unit and one Watch each."""
         start, end = self.days()
         units = [
             Unit(source=source.name, unit=unit, start=start, end=end, run_id=self.run_id)

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Final
 
 import luigi
@@ -52,26 +52,27 @@ def run(start: date, end: date, *, workers: int, console: Console) -> Outcome:
     registry.configured(loaded)
     run_id = new_run_id()
     context = Context.open(run_id)
-    if not context.db[schema.LEDGER].find_one({"dataset": SWEEP, "cursor": {"$exists": True}}, {"_id": 1}):
-        checks.warm(context)  # all will be new: the validator takes longer to start than the first sweep
-    with life.alive(context, Backfill.__name__), _Watch(context, console):
-        result = _build(Backfill(start=start, end=end, run_id=run_id), workers, loaded.scheduler.url)
-    failed = result.status not in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY)
-    failures = _noted(context, result.one_line_summary) if failed else []
+    with life.alive(context, Backfill.__name__):
+        if not context.db[schema.LEDGER].find_one({"dataset": SWEEP, "cursor": {"$exists": True}}, {"_id": 1}):
+            checks.warm(context)  # all will be new: the validator takes longer to start than the first sweep
+        with _Watch(context, console):
+            result = _build(Backfill(start=start, end=end, run_id=run_id), workers, loaded.scheduler.url)
+    ended_well = result.status in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY)
+    failures = [] if ended_well else _noted(context, result.one_line_summary)
     hindered = life.settle(context)
     notes = [*_notes(context, start, end), *([silent] if (silent := life.tell(context)) else [])]
     return Outcome([*failures, *_held(context), *([hindered] if hindered else [])], notes)
 
 
 def _noted(context: Context, summary: str) -> list[str]:
-    """What the tasks have said of themselves; where none could say anything, that the run failed is noted as such."""
+    """What the tasks have said of themselves; where none could say anything, what Luigi says of them."""
     run = context.db[schema.RUNS].find_one({"_id": context.ledger.run_id}, {"failures": 1}) or {}
-    if told := [f"{one['task']}({one['where']}): {one['error']}" for one in run.get("failures", ())]:
-        return told
-    kind = Backfill.__name__
-    failure = {"task": kind, "where": "", "place": kind, "error": summary, "at": datetime.now(UTC)}
-    context.db[schema.RUNS].update_one({"_id": context.ledger.run_id}, {"$push": {"failures": failure}})
-    return [summary]
+    told = [
+        f"{one['task']}({one['where']}): {one['error']}"
+        for one in run.get("failures", ())
+        if one["error"] != life.UNTOLD
+    ]
+    return told or [summary]
 
 
 def _build(task: luigi.Task, workers: int, scheduler: str | None) -> Any:

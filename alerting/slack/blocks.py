@@ -90,16 +90,19 @@ def direct(name: str, title: str, text: str, *, at: datetime, over: bool = False
 def smaller(payload: Payload) -> Payload | None:
     """`payload` one step poorer, after Slack has refused it as it is; None if nothing is left to leave out.
 
-    First the header, the first facts and the footer remain, then only the line that notifications show.
+    First the header, the first facts and the footer remain, then only the line that notifications show; and in each
+    case who is mentioned.
     """
     blocks = payload.get("blocks") or []
     if not blocks:
         return None
-    sections = [block for block in blocks if block["type"] == "section"]
+    sections = [block for block in blocks if block["type"] == "section" and not parts.is_mention(block)]
     first = next((block for block in sections if "fields" in block), sections[0] if sections else None)
-    kept = [block for block in blocks if block["type"] in ("header", "context") or block is first]
+    named = [block for block in blocks if parts.is_mention(block)]
+    kept = [one for one in blocks if one["type"] in ("header", "context") or one is first or one in named]
     if len(kept) == len(blocks):
-        return {key: value for key, value in payload.items() if key != "blocks"}
+        line = " ".join([*(block["text"]["text"] for block in named), payload["text"]])
+        return {key: value for key, value in payload.items() if key != "blocks"} | {"text": line}
     return {**payload, "blocks": kept}
 
 

@@ -7,6 +7,7 @@ holds a token or the address of a webhook.
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from slack_sdk.errors import SlackApiError, SlackRequestError
 from alerting.slack import text as say
 from alerting.slack import transport
 from alerting.slack.blocks import EVENT, Payload
-from alerting.slack.errors import DeliveryError, of_code, of_status
+from alerting.slack.errors import LIMITED, DeliveryError, of_code, of_status
 from config.settings import ConfigError, Slack
 
 SCOPES: Final[Mapping[str, str]] = {
@@ -41,6 +42,10 @@ TITLE: Final = 150
 """Characters of a picture's title."""
 PAGE: Final = 200
 """Messages a page of history; Slack recommends no more."""
+PATIENCE: Final = 30.0
+"""Seconds that are waited between the pages of one list, in all."""
+LEAST_WAIT: Final = 0.1
+"""Seconds."""
 EDITED: Final = ("text", "metadata", "parse", "link_names")
 """What chat.update takes of a payload, besides its blocks."""
 _ID: Final = re.compile(r"[CDG][A-Z0-9]{6,}")
@@ -218,10 +223,18 @@ class Client:
         return {f"{sign}{one['name']}": one["id"] for one in channels for sign in ("", "#")}
 
     def _pages(self, method: str, of: str, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """All entries of all pages."""
-        cursor, seen = "", {""}
+        """All entries of all pages. Told in the middle that it is too fast, it waits, and goes on where it was."""
+        cursor, seen, patience = "", {""}, PATIENCE
         while True:
-            answer = self._call(method, params={**asked, **({"cursor": cursor} if cursor else {})})
+            try:
+                answer = self._call(method, params={**asked, **({"cursor": cursor} if cursor else {})})
+            except DeliveryError as error:
+                wait = max(error.retry_after or 0.0, LEAST_WAIT)
+                if error.code not in LIMITED or not cursor or wait > patience:
+                    raise
+                patience -= wait
+                time.sleep(wait)
+                continue
             yield from (one for one in answer.get(of) or () if isinstance(one, dict))
             cursor = str(_dictionary(answer.get("response_metadata")).get("next_cursor") or "")
             if cursor in seen:

@@ -43,6 +43,8 @@ EVENT_SIGN: Final = {
 }  # fmt: skip
 _USER: Final = re.compile(r"[UW][A-Z0-9]{2,20}")
 _GROUP: Final = re.compile(r"S[A-Z0-9]{2,20}")
+_MENTION: Final = r"<(?:!here|!channel|@[UW][A-Z0-9]{2,20}|!subteam\^S[A-Z0-9]{2,20})>"
+_NAMED: Final = re.compile(f"{_MENTION}(?: {_MENTION})*")
 
 
 def header(text: str) -> Block:
@@ -203,6 +205,11 @@ def mentioned(mention: Sequence[str]) -> Iterator[Block]:
             named.append(f"<!subteam^{one}>")
     if named:
         yield section(" ".join(dict.fromkeys(named)))
+
+
+def is_mention(block: Block) -> bool:
+    """Whether it is the block of those who are mentioned; data never is, as its angle brackets are escaped."""
+    return block["type"] == "section" and _NAMED.fullmatch(block.get("text", {}).get("text", "")) is not None
 
 
 def packed(lines: Sequence[str]) -> Iterator[Block]:

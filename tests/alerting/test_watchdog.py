@@ -94,14 +94,29 @@ def test_a_window_that_was_not_made_is_found_though_the_ones_before_it_were(look
     assert found.facts.observed == "no run has made it"
 
 
-def test_holes_are_found_by_the_first_look(look: Any, put: Put) -> None:
+def test_holes_are_found_though_nobody_looked_when_they_came(look: Any, put: Put) -> None:
     """What was missed while no notifier ran; the command mends all of it."""
     for n in (0, 1, 3, 4, 6):
         put(MONDAY - n * DAY)
+    assert look(DUE - 6 * DAY) == []
     found = look(DUE)
     assert missed(found) == [(API, "2026-03-04"), (API, "2026-03-07")]
     assert [one.at for one in found] == [DUE - 5 * DAY, DUE - 2 * DAY]
     assert found[-1].facts.command == "touchstone backfill --from 2026-03-04 --to 2026-03-07"
+
+
+def test_of_a_new_schedule_only_the_newest_window_counts(look: Any, put: Put) -> None:
+    """It is put on a database that has had holes for weeks, and a scope that has made nothing for long."""
+    for n in (2, 3, 5, 30):
+        put(MONDAY - n * DAY)
+    put(MONDAY - 20 * DAY, WEB)
+    assert missed(look(DUE)) == [(API, "2026-03-09"), (WEB, "2026-03-09")]
+    assert missed(look(DUE + DAY)) == [
+        (API, "2026-03-09"),
+        (API, "2026-03-10"),
+        (WEB, "2026-03-09"),
+        (WEB, "2026-03-10"),
+    ]
 
 
 EARLY = schema.start_of(MONDAY) + timedelta(hours=20)
@@ -218,6 +233,52 @@ def test_declared_scopes_are_asked_for_and_no_others(look: Any, put: Put) -> Non
     put(MONDAY - DAY, API)
     put(MONDAY - DAY, WEB)
     assert missed(look(DUE, scheduled(scopes=[API, "acme/new"]))) == [(API, "2026-03-09"), ("acme/new", "2026-03-09")]
+
+
+@pytest.fixture
+def swept(context: Context) -> Callable[..., None]:
+    """Writes that a sweep has fed these scopes."""
+
+    def write(unit: str, *scopes: str) -> None:
+        feeds = [{"source": "git", "origin": scope, "streams": ["commits", "tags"]} for scope in scopes]
+        kept = {"_id": f"sweep|{unit}|all", "dataset": "sweep", "scope": unit, "window": None, "feeds": feeds}
+        context.db[schema.LEDGER].replace_one({"_id": kept["_id"]}, kept, upsert=True)
+
+    return write
+
+
+def git(*origins: str) -> dict[str, Any]:
+    repositories = tuple(settings.Repository(origin=one, url=f"https://git.example/{one}") for one in origins)
+    return {"sources": (settings.Git(type="git", name="code", repositories=repositories),)}
+
+
+def test_a_scope_that_nothing_feeds_any_more_is_held_to_no_deadline(look: Any, put: Put, swept: Any) -> None:
+    """A repository was renamed: what it was called gets no new windows. Should it come back, it is as a new one."""
+    for day in (MONDAY - DAY, MONDAY):
+        put(day, API)
+        put(day, WEB)
+    swept(f"code/{API}", API)
+    swept(f"code/{WEB}", WEB)
+    both = scheduled().model_copy(update=git(API, WEB))
+    assert look(DUE, both) == []
+    renamed = scheduled().model_copy(update=git("acme/new", WEB))
+    assert missed(look(DUE + DAY, renamed)) == [(WEB, "2026-03-10")]
+    assert missed(look(DUE + 2 * DAY, both)) == [(WEB, "2026-03-10"), (WEB, "2026-03-11")]
+    put(MONDAY + DAY, WEB)
+    put(MONDAY + 2 * DAY, WEB)
+    assert missed(look(DUE + 3 * DAY, both)) == [(API, "2026-03-12"), (WEB, "2026-03-12")]
+    declared = scheduled(scopes=[API]).model_copy(update=git("acme/new", WEB))
+    assert missed(look(DUE + 3 * DAY, declared)) == [(API, "2026-03-12")]
+
+
+def test_a_scope_whose_source_got_another_name_is_held_to_its_deadlines(look: Any, put: Put, swept: Any) -> None:
+    """Also before the first sweep under the new name, and if that is of another kind: nobody can look for itself."""
+    put(MONDAY - DAY, API)
+    swept("old/files", API, WEB)
+    assert missed(look(DUE, scheduled().model_copy(update=git(API)))) == [(API, "2026-03-09")]
+    swept("code/acme/mono", API)
+    assert missed(look(DUE, scheduled().model_copy(update=git("acme/mono")))) == [(API, "2026-03-09")]
+    assert missed(look(DUE, scheduled())) == [(API, "2026-03-09")], "a configuration that names no source tells nothing"
 
 
 def test_of_two_schedules_the_earlier_deadline_counts(look: Any, put: Put) -> None:

@@ -1,5 +1,7 @@
 """What may be shown of a text that names addresses: a table, and the law that no secret of a URL survives."""
 
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -39,7 +41,33 @@ from config.redaction import redacted
         ('{"next": "https://x?sig=hunter2", "page": 2}', '{"next": "https://x?sig=***", "page": 2}'),
         ("<https://x?apikey=hunter2>; rel=next", "<https://x?apikey=***>; rel=next"),
         ("https://x?token=hunt@er2", "https://***@"),
+        # what is named a secret, wherever it stands
+        ("Authorization: Bearer hunter2", "Authorization: Bearer ***"),
+        ("{'Authorization': 'token hunter2'}", "{'Authorization': 'token ***'}"),
+        ("401: Bearer hunter2, try again", "401: Bearer ***, try again"),
+        ("Basic aHVudGVyMgo=", "Basic ***"),
+        ("password=hunter2 host=db", "password=*** host=db"),
+        ('password = "hunt er2"', 'password = "*** ***"'),
+        ("{'private_token': 'hunter2hunter2', 'page': 2}", "{'private_token': '***', 'page': 2}"),
+        ("AWS_SECRET_ACCESS_KEY=hunter2/x", "AWS_SECRET_ACCESS_KEY=***"),
+        ("client_secret=hunter2&page=2", "client_secret=***&page=2"),
+        ("token=hunter2hunter2", "token=***"),
+        (
+            "POST https://hooks.slack.com/services/T0/B0/hunter2 failed",
+            "POST https://hooks.slack.com/services/*** failed",
+        ),
+        # what looks like a token
+        ("remote: ghp_hunter2hunter2 is expired", "remote: *** is expired"),
+        ("github_pat_11ABC_hunter2hunter2", "***"),
+        ("glpat-hunter2-hunter2", "***"),
+        ("invalid_auth: xoxb-1-2-hunter2.", "invalid_auth: ***."),
         # what only looks like one: another name, no value, no query
+        ("the bearer of bad news, and basic auth", None),
+        ("password: must be set; token: expired; secret: none", None),
+        ("fence token 3 is behind; token=5", None),
+        ("KeyError: 'token'", None),
+        ("commit da39a3ee5e6b4b0d3255bfef95601890afd80709 reverts e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", None),
+        ("secretary=bob tokens=12345678 passwords: 3", None),
         ("https://x?issue_key=ACME-1&monkey=2&keys=3&tokens=4", None),
         ("https://x?token=&a=1", None),
         ("max(found, key=len, token=5)", None),
@@ -62,3 +90,24 @@ def test_no_text_around_a_secret_uncovers_it(before: str, within: str, secret: s
     text = f"{before}{secret.format(within)}{after}"
     assert "hunter2" not in redacted(text)
     assert redacted(redacted(text)) == redacted(text)
+
+
+PIECES = [
+    "://", "@", "password=", "'", '"', "token=", "Bearer ", "hunter2x9", "***", " ", 'secret": "', "Authorization: ",
+    "=", "ghp_", "abcdefghijkl", "xoxb-", "?token=", "hooks.slack.com/services/", ":", "basic ", "\n", ",", "(", "_",
+    "&", "-",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
+def test_what_is_redacted_stays_as_it_is(text: str) -> None:
+    """It is redacted again on its way: by a task, the ledger, an incident, a message."""
+    assert redacted(redacted(text)) == redacted(text)
+
+
+@pytest.mark.parametrize("piece", [*PIECES, "x", "aB"])
+def test_a_long_text_takes_no_longer_than_its_length(piece: str) -> None:
+    """Seconds, were it the square of the length."""
+    began = time.process_time()
+    redacted(piece * 50_000)
+    assert time.process_time() - began < 5

@@ -21,7 +21,7 @@ from pymongo.collection import Collection
 
 from config import settings
 from tasks.context import Context
-from tasks.ledger import Ledger
+from tasks.ledger import LeaseLostError, Ledger
 from tests.harness import commit, gold, make_context, revert, run_all, snapshot, tag
 from tests.tasks.test_laws import FIRST, fresh, write
 
@@ -134,7 +134,12 @@ def crash(  # noqa: PLR0917 - a case
     _, source = prepare(database, folder, checks=checks)
 
     def work() -> None:
-        run_all(worker(checks=checks), source, RANGE)
+        while True:
+            try:
+                run_all(worker(checks=checks), source, RANGE)
+            except LeaseLostError:  # on a slow machine a short lease may run out: look again, as the tasks do
+                continue
+            return
 
     def doomed() -> None:
         interrupt_at(number, mode)

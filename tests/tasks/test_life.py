@@ -18,7 +18,7 @@ from alerting import evidence
 from alerting.incidents import Incident, State
 from alerting.store import Store
 from config import schema, settings
-from tasks import life, running
+from tasks import life, pipeline, running
 from tests.harness import EVENTS, gold, make_context
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -182,6 +182,7 @@ def test_an_effect_waits_for_its_cause_to_be_mended_all_the_way_up(config: Path)
     )
     assert {one.cause for one in incidents().values()} == {None, sweep.id}
     with life.alive(context, "Backfill"):
+        context.db[schema.RUNS].update_one({"_id": context.ledger.run_id}, {"$set": {"well": True}})
         reconcile_in(0)
         found = incidents()
         assert "sweep history/files sweep" not in found
@@ -237,3 +238,131 @@ def test_a_run_of_another_process_is_left_to_it(config: Path) -> None:  # noqa: 
     with life.alive(context, "Backfill"):
         assert only_run()["pid"] == os.getppid()
     assert "ended_at" not in only_run()
+
+
+def saying(code: str) -> "subprocess.CompletedProcess[str]":
+    """A process that runs `code`, and shows what its run has told it of failures."""
+    return process(sys.executable, "-c", code)
+
+
+UNDER_LUIGI: Final = """
+import luigi
+from tasks import pipeline
+def bad(*_): raise RuntimeError("no answer from mongodb://me:hunter2@db/x")
+pipeline.{where} = bad
+luigi.run(["{kind}", "--local-scheduler", *{arguments}])
+"""
+DAYS_OF_LUIGI: Final = ["--start", "2024-01-01", "--end", "2024-01-06"]
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("Daily.requires", "Daily"),
+        ("Backfill.requires", "Backfill"),
+        ("Unit.complete", "Unit history/files"),
+        ("Fold.complete", "Unit history/files"),  # which asks for it while it works
+        ("registry.configured", "Backfill"),
+    ],
+)
+def test_what_raises_while_luigi_plans_is_an_incident_until_it_does_not(config: Path, where: str, place: str) -> None:  # noqa: ARG001
+    """There is no task at work yet that could say so."""
+    kind = "Daily" if place == "Daily" else "Backfill"
+    arguments = [] if place == "Daily" else DAYS_OF_LUIGI
+    saying(UNDER_LUIGI.format(where=where, kind=kind, arguments=arguments))
+    found = incidents()
+    assert list(found) == [f"tasks {place} failed"]
+    assert "no answer" in found[f"tasks {place} failed"].facts.observed
+    assert only_run()["ended_at"]
+    assert "hunter2" not in str(only_run())
+    assert (
+        process(sys.executable, "-m", "luigi", "--module", "tasks", kind, "--local-scheduler", *arguments).returncode
+        == 0
+    )
+    assert incidents() == {}
+
+
+def test_what_raises_before_the_first_task_is_an_incident(config: Path) -> None:  # noqa: ARG001
+    done = saying("""
+from datetime import date
+from rich.console import Console
+from tasks import checks, running
+def bad(*_): raise RuntimeError("the validator cannot start: token=hunter2hunter2")
+checks.warm = bad
+running.run(date(2024, 1, 1), date(2024, 1, 6), workers=1, console=Console(stderr=True))
+""")
+    assert "RuntimeError: the validator cannot start" in done.stderr
+    found = incidents()
+    assert list(found) == ["tasks Backfill failed"]
+    assert found["tasks Backfill failed"].facts.observed == "RuntimeError: the validator cannot start: token=***"
+    assert only_run()["ended_at"]
+    assert touchstone(*BACKFILL).returncode == 0
+    assert incidents() == {}
+
+
+@pytest.mark.parametrize(
+    "command", [(sys.executable, "-m", "tasks.cli", *BACKFILL), LUIGI], ids=["touchstone", "luigi"]
+)
+def test_a_scheduler_that_does_not_answer_is_one_incident(
+    config: Path, command: Sequence[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Luigi raises through everything."""
+    patient = config.parent / "luigi.cfg"
+    patient.write_text(
+        "[core]\nrpc_retry_attempts = 1\nrpc_retry_wait = 0\ndefault_scheduler_port = 9\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(patient))
+    good = config.read_text(encoding="utf-8")
+    config.write_text(f'{good}[scheduler]\nurl = "http://127.0.0.1:9"\n', encoding="utf-8")
+    assert process(*(word for word in command if word != "--local-scheduler")).returncode != 0
+    found = incidents()
+    assert list(found) == ["tasks Backfill failed"]
+    assert "RPCError" in found["tasks Backfill failed"].facts.observed
+    (failure,) = only_run()["failures"]
+    assert failure["place"] == "Backfill"
+    config.write_text(good, encoding="utf-8")
+    assert process(*command).returncode == 0
+    assert incidents() == {}
+
+
+def test_a_run_that_just_ends_has_failed_and_one_that_is_interrupted_has_not(config: Path) -> None:  # noqa: ARG001
+    """Whatever ended it: nothing says that all is there."""
+    code = """
+import luigi, sys
+from luigi.worker import Worker
+from tasks import pipeline
+def ends(self): raise {error}
+Worker.run = ends
+try:
+    luigi.run(["Backfill", "--local-scheduler", "--start", "2024-01-01", "--end", "2024-01-06"])
+except OSError:
+    sys.exit(40)
+"""
+    saying(code.format(error="KeyboardInterrupt"))
+    assert only_run()["ended_at"]
+    assert reconcile_in(0) == []
+    make_context().db[schema.RUNS].delete_many({})
+    assert saying(code.format(error="OSError")).returncode == 40
+    found = incidents()
+    assert list(found) == ["tasks Backfill failed"]
+    assert found["tasks Backfill failed"].facts.observed == life.UNTOLD
+
+
+def test_failures_in_a_row_are_made_incidents_together(
+    config: Path,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first at once, the others at the end of the run or by the notifier: each look reads all of the ledger."""
+    looks = []
+    monkeypatch.setattr(evidence, "reconcile", lambda *_: looks.append(1))
+    context = make_context()
+    context.db[schema.RUNS].insert_one({"_id": "r"})
+    task = pipeline.Link(scope="acme/api", run_id="r")
+    for _ in range(5):
+        task.note_failure("no")
+    assert len(looks) == 1
+    long_ago = datetime.now(UTC) - life.PAUSE - timedelta(seconds=1)
+    context.db[schema.RUNS].update_one({"_id": "r"}, {"$set": {"settled_at": long_ago}})
+    task.note_failure("no")
+    assert len(looks) == 2
+    assert len(only_run()["failures"]) == 6
