@@ -65,14 +65,14 @@ class Leader:
             return not self._lost
 
     def lift(self, above: int) -> int:
-        """Our fence, above all that incidents carry: `above` is of one of them. As it was if we do not lead any more.
+        """Our fence, above that of all incidents, of which one carries `above`; 0 if we did not lead without a break.
 
-        Grown fences alone never get there: but the lease may have been lost, or restored as it once was.
+        A fence that only grows is above them anyway: but the lease may have been lost, or restored as it once was.
         """
         with self._lock:
             if not self._lost and self.fence <= above:
                 self._lift()
-            return self.fence
+            return 0 if self._lost else self.fence
 
     def _lift(self) -> bool:
         """Whether incidents were told under a higher fence than ours, which is above theirs now."""

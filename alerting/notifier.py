@@ -171,9 +171,8 @@ class Notifier:
         delivery = Delivery(store, self.sender, leader.fence, self.settings.notifier.page_url, leader.lift)
         if leader.doubtful and self.sender.can_edit:
             delivery.doubts |= troubles.suspected(store, self.clock())
-            channels, unsure = troubles.doubted(store, self.settings, self.clock())
-            for channel, since in channels.items():
-                delivery.doubt(channel, since, unsure)
+            for channel, (since, names) in troubles.doubted(store, self.settings, self.clock()).items():
+                delivery.doubt(channel, since, names)
         log.info("leading", extra={"fence": leader.fence, "doubtful": leader.doubtful})
         sweeper = Sweeper(
             db, self.settings, delivery, leader, self.pace, self.clock, bell, self._longest, self._exposition

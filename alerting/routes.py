@@ -61,13 +61,6 @@ def _other_than(channel: str, settings: Settings) -> str | None:
     return next((one for one in channels if one and one != channel), None)
 
 
-def channels(settings: Settings) -> set[str]:
-    """All channels that are configured."""
-    return {route.channel for route in settings.routes} | (
-        {settings.slack.channel} if settings.slack.channel else set()
-    )
-
-
 def wait_until(incident: Incident, reason: Reason, to: Destination, now: datetime) -> datetime | None:
     """Until when telling `incident` for `reason` must wait; None: it is told now.
 

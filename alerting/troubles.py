@@ -1,6 +1,7 @@
 """What is wrong with telling itself: channels that refuse, a stream without history, a leader that died."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -28,17 +29,25 @@ def repair(store: Store, now: datetime) -> int:
     return sum(store.reschedule(incident, now) for incident in store.listed(where))
 
 
-def doubted(store: Store, settings: Settings, now: datetime) -> tuple[dict[str, datetime], set[str]]:
-    """Channels in which a leader that died may have posted without marking it, since when, and incidents that it may.
-
-    That is all channels: the incident may have been routed elsewhere before it became what it is.
-    """
+def doubted(store: Store, settings: Settings, now: datetime) -> dict[str, tuple[datetime, set[str]]]:
+    """Where a leader that died may have posted without marking it: by channel since when, and which incidents."""
     recent = [{"open": True}, {"changed_at": {"$gte": now - RECENT}}]
-    found = [one for one in store.listed({"told": None, "cause": None, "$or": recent}) if _was_due(one, settings, now)]
-    since = min((one.opened_at or now for one in found), default=now)
-    groups = {one.key.scope for one in found if one.kind in GROUPS}
-    channels = {*routes.channels(settings), *groups} if found else ()
-    return dict.fromkeys(channels, since), {one.id for one in found}
+    found: dict[str, tuple[datetime, set[str]]] = {}
+    for incident in store.listed({"told": None, "cause": None, "$or": recent}):
+        if _was_due(incident, settings, now):
+            at = incident.opened_at or now
+            for channel in _channels(incident, settings):
+                since, names = found.get(channel, (at, set()))
+                names.add(incident.id)
+                found[channel] = (min(at, since), names)
+    return found
+
+
+def _channels(incident: Incident, settings: Settings) -> set[str]:
+    """Where it may have been told: with its severity it may have changed its route."""
+    changed = any(event.what in {"worsened", "eased"} for event in incident.story)
+    each = [replace(incident, severity=severity) for severity in Severity] if changed else [incident]
+    return {to.channel for one in each if (to := routes.destination(one, settings))}
 
 
 def _was_due(incident: Incident, settings: Settings, now: datetime) -> bool:

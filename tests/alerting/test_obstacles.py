@@ -13,6 +13,7 @@ from alerting import folding, storms
 from alerting.incidents import Incident, Kind
 from alerting.notifier import Notifier, Outcome
 from alerting.pace import Pace
+from alerting.slack import blocks
 from alerting.slack.blocks import Payload, root
 from alerting.standin import faults
 from alerting.standin.faults import Call, Fault

@@ -184,10 +184,9 @@ def test_what_was_never_due_is_not_looked_for(slack: StandIn, store: Store) -> N
     until = at + timedelta(days=9)
     store.fold([quiet], at, lambda one: folding.silence(one, until, "maria", at, "known"))
     store.fold([report(key("other/web"), at)], at, lambda one: folding.attach(one, "0123456789-1"))
-    assert troubles.doubted(store, told, at + timedelta(hours=1)) == ({}, set())
+    assert troubles.doubted(store, told, at + timedelta(hours=1)) == {}
     [loud] = store.fold([report(key("other/loud"), at)], at)
-    since = dict.fromkeys(("#warnings", "#alerts", CHANNEL), at)
-    assert troubles.doubted(store, told, at + timedelta(hours=1)) == (since, {loud.id})
+    assert troubles.doubted(store, told, at + timedelta(hours=1)) == {CHANNEL: (at, {loud.id})}
 
 
 def test_a_lease_made_anew_is_above_all_that_was_told_and_doubts(
