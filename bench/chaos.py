@@ -1,6 +1,6 @@
 """Notifiers are killed at random while incidents are folded and Slack answers as it likes; each is told once.
 
-Usage: python -m bench.chaos [--kills N] [--incidents N] [--notifiers N] [--seed N]
+Usage: python -m bench.chaos [--rounds N] [--kills N] [--incidents N] [--notifiers N] [--seed N]
 
 Notifiers are forked from one process that has loaded everything, so that a start costs milliseconds; they are killed
 with SIGKILL. The stand-in for Slack spoils a fifth of the calls: 429, 500, a reset, no answer in time, and, worst, a
@@ -42,6 +42,9 @@ LEASE: Final = 0.25
 TIMEOUT: Final = 0.1
 """Seconds that a call may take; shorter than the lease."""
 CHANNELS: Final = 60
+EACH: Final = ("kills", "incidents", "notifiers")
+PATIENCE: Final = 180.0
+"""Seconds for the end of a round: what is only late is not lost."""
 SPOILT: Final = 0.2
 """Part of the calls that go wrong."""
 WINDOW: Final = date(2026, 11, 1)
@@ -249,23 +252,31 @@ def _wait(pid: int) -> None:
 
 
 def main() -> int:
-    """Print what came of it; 1 if anything was lost or doubled."""
+    """Print what came of it, round by round; 1 if anything was lost or doubled."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for name, usual in (("kills", 1000), ("incidents", 10_000), ("notifiers", 2), ("seed", 0)):
-        parser.add_argument(f"--{name}", type=int, default=usual)
+    for name, usual in (("rounds", 10), ("kills", 100), ("incidents", 1000), ("notifiers", 2), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=usual, help="of each round" if name in EACH else None)
     asked = parser.parse_args()
+    wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder, mongod.embedded(Path(folder)) as server:
-        os.environ |= {"TOUCHSTONE_MONGO_URI": server.uri, "TOUCHSTONE_MONGO_DATABASE": "chaos"}
-        with StandIn(channels=channels()) as slack:
-            told = arranged(settings.load(), slack)
-            mongo.database(told)
-            result = run(told, slack, **vars(asked))
-        mongo.close()
-    figures = f"{result.incidents:,} incidents, {result.kills:,} kills, {result.messages:,} messages"
-    print(f"{figures} in {result.seconds:.0f} s")
-    print(f"lost: {len(result.lost)}, doubled: {len(result.doubled)}")
-    print("\n".join((*result.lost[:20], *result.doubled[:20])))
-    return 1 if result.lost or result.doubled else 0
+        os.environ["TOUCHSTONE_MONGO_URI"] = server.uri
+        for number in range(asked.rounds):
+            os.environ["TOUCHSTONE_MONGO_DATABASE"] = f"chaos{number}"
+            settings.load.cache_clear()
+            with StandIn(channels=channels()) as slack:
+                told = arranged(settings.load(), slack)
+                mongo.database(told)
+                result = run(
+                    told, slack, kills=asked.kills, incidents=asked.incidents, notifiers=asked.notifiers,
+                    seed=asked.seed + number, patience=PATIENCE,
+                )  # fmt: skip
+            mongo.close()
+            figures = f"{result.incidents:,} incidents, {result.kills:,} kills, {result.messages:,} messages"
+            told_of = f"lost: {len(result.lost)}, doubled: {len(result.doubled)}"
+            print(f"{figures} in {result.seconds:.0f} s; {told_of}", flush=True)
+            wrong += [*result.lost, *result.doubled]
+    print("\n".join(wrong[:20]))
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from alerting import folding, storms
 from alerting.incidents import Incident, Kind
 from alerting.notifier import Notifier, Outcome
 from alerting.pace import Pace
-from alerting.slack import blocks
 from alerting.slack.blocks import Payload, root
 from alerting.standin import faults
 from alerting.standin.faults import Call, Fault
@@ -182,6 +181,7 @@ def test_what_hangs_on_a_storm_of_days_ago_is_let_go_once_they_are_few(
     once(told, clock)
     [storm] = store.listed({"kind": str(Kind.STORM)})
     assert (storm.resolved_at is not None, len(store.listed({"cause": storm.id, "open": True}))) == (True, limit + 3)
+    clock.advance(days=3)
     for one in found[:3]:
         store.fold([report(one.key, clock(), failed=False)], clock())
     storms.tend(store, mongo.database(told), limit, clock())

@@ -146,7 +146,7 @@ def order(one: tuple[datetime, int, Number]) -> tuple[datetime, int]:
         (Int64(5), 5), (Int64(2**62), 2**62),
     ],
 )  # fmt: skip
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(60)
 def test_a_number_is_kept_as_it_is_and_what_is_none_as_null(context: Context, value: Number, kept: Number) -> None:
     """NaN would compare unequal to itself for ever after, and no chart can show an infinity.
 

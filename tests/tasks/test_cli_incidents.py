@@ -1,6 +1,7 @@
 """`incidents` as a person on call runs it: what is listed, what is shown, what is kept of who did what."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -150,9 +151,9 @@ def test_how_an_incident_stands_is_one_word(run: Run, store: Store) -> None:
     lines = run("incidents", "list", "--all").out.splitlines()
     for name, incident in by_name.items():
         (line,) = [one for one in lines if one.startswith(incident.id)]
-        windows = "-" if name == "resolved" else "2026-11-03 .. 2026-11-04 (2)"
-        expected = f"critical {name} 1.0 h silver.deployments acme/api rule-{name} is broken {windows}"
-        assert " ".join(line.split()[1:]) == expected
+        windows = "-" if name == "resolved" else "2, last 2026-11-04"
+        expected = rf"critical {name} [0-9.]+ h {windows} rule-{name} is broken"
+        assert re.fullmatch(expected, " ".join(line.split()[1:]))
 
 
 def test_an_incident_is_shown_whole(run: Run, store: Store) -> None:
