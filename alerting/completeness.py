@@ -17,12 +17,11 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from config import schema
-from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES, SWEEP
+from config.catalog import BRONZE, DELIVERIES, DORA_DAILY, ENTITIES, SWEEP
 from config.redaction import redacted
 from quality.receipts import Proof
 
 _DAY_MS: Final = 86_400_000
-_BRONZE: Final = "bronze."
 _ANY_BRONZE: Final = re.compile(r"^bronze\.")
 _UPSTREAM: Final = {dataset.name: dataset.upstream for dataset in ENTITIES}
 _FIELDS: Final = (
@@ -124,10 +123,10 @@ def _seen(
     db: schema.Db, dataset: str, mine: list[schema.Document], early: set[tuple[str, date]]
 ) -> set[tuple[str, date]]:
     """Those of `early` that a sweep has looked at since they ended, and of which every layer below is used."""
-    if not dataset.startswith(_BRONZE) and dataset not in _UPSTREAM and dataset != DORA_DAILY.name:
+    if not dataset.startswith(BRONZE) and dataset not in _UPSTREAM and dataset != DORA_DAILY.name:
         return set()  # a watched collection: its windows are recorded anew once they are over
-    below = [one for one in mine if dataset.startswith(_BRONZE)] or _documents(db, [_ANY_BRONZE], early)
-    silver = _documents(db, list(_UPSTREAM), early) if not dataset.startswith(_BRONZE) else []
+    below = [one for one in mine if dataset.startswith(BRONZE)] or _documents(db, [_ANY_BRONZE], early)
+    silver = _documents(db, list(_UPSTREAM), early) if not dataset.startswith(BRONZE) else []
     swept = _swept(db, {one.get("receipt", {}).get("sweep", "") for one in below})
     revisions: dict[tuple[str, date], dict[str, str]] = defaultdict(dict)
     unseen = set()

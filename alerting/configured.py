@@ -15,7 +15,6 @@ from config.settings import Git, Settings
 
 KINDS: Final = frozenset({Kind.FINDING, Kind.BROKEN_CHECK, Kind.RECEIPT, Kind.DRIFT, Kind.TASK, Kind.MISSING})
 """What is about data, and about the tasks that make it."""
-_BRONZE: Final = "bronze."
 _MADE: Final = frozenset({one.name for one in (*catalog.ENTITIES, catalog.DELIVERIES, catalog.DORA_DAILY)})
 
 Fed = tuple[str, str]
@@ -54,7 +53,7 @@ class Configured:
             return False
         if dataset == catalog.SWEEP:
             return not self.has_unit(scope)
-        if dataset.startswith(_BRONZE):
+        if dataset.startswith(catalog.BRONZE):
             return scope in self.scopes or (dataset, scope) in self.once
         if dataset in _MADE:
             return scope in self.scopes

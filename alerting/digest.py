@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from alerting import routes
 from alerting.folding import attach
-from alerting.incidents import Incident, State, first_id
+from alerting.incidents import Incident, State, first_id, ids_of
 from alerting.reports import Facts, Key, Kind, Report
 from alerting.routes import Destination
 from alerting.store import Store
@@ -24,7 +24,7 @@ SHOWN: Final = 30
 """Warnings that a digest names; the others are counted."""
 REMEMBERED: Final = 7
 """Days of whose digests it is still told what was resolved since the last one."""
-_OURS: Final = {"$regex": f"^{Kind.DIGEST}-"}
+_OURS: Final = ids_of(Kind.DIGEST)
 
 
 @dataclass(frozen=True, slots=True)

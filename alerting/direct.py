@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from alerting import routes
 from alerting.delivery import Sender
 from alerting.slack.blocks import direct
 from alerting.slack.client import DeliveryError, Posted
@@ -35,8 +36,7 @@ class Watch:
         self, settings: Settings, sender: Sender, clock: Callable[[], datetime], grace_seconds: float = GRACE_SECONDS
     ) -> None:
         self._name = f"mongodb-{settings.mongo.database}"
-        channels = [settings.slack.channel, *(route.channel for route in settings.routes)]
-        self._channels = list(dict.fromkeys(channel for channel in channels if channel)) or [""]
+        self._channels = routes.channels(settings) or [""]
         self._channel = self._channels[0]
         self._sender = sender
         self._clock = clock

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 from pymongo.errors import PyMongoError
@@ -70,7 +71,12 @@ class Duties:
         self._stop = threading.Event()
         self._error: Exception | None = None
         self._last: dict[str, float] = {}
-        self._failed = {"deadlines", "evidence", "digest"}
+        self._duties: dict[str, Callable[[datetime], object]] = {
+            "deadlines": self._look_at_deadlines,
+            "evidence": partial(evidence.reconcile, db, settings),
+            "digest": partial(digest.gather, self._store, settings),
+        }
+        self._failed = set(self._duties)
         """Duties that failed last, or may have before us."""
         self._is_well = is_well
         self._threads = [
@@ -98,7 +104,7 @@ class Duties:
     def once(self) -> None:
         """All of it, once. Raises PyMongoError."""
         now = self._clock()
-        for name in ("deadlines", "evidence", "digest"):
+        for name in self._duties:
             self._do(name, now)
 
     def _work(self, act: Callable[[datetime], None]) -> None:
@@ -124,13 +130,7 @@ class Duties:
     def _do(self, name: str, now: datetime) -> None:
         """One duty; that it fails is an incident, and keeps neither the others nor the messages waiting."""
         try:
-            if name == "deadlines":
-                missed = watchdog.reports(self._db, self._settings, now)
-                self._store.fold(missed, now, evidence.under_its_cause(self._store))
-            elif name == "evidence":
-                evidence.reconcile(self._db, self._settings, now)
-            else:
-                digest.gather(self._store, self._settings, now)
+            self._duties[name](now)
         except PyMongoError:
             raise
         except Exception as error:
@@ -142,6 +142,10 @@ class Duties:
             if name in self._failed:
                 troubles.mended(self._store, name, now)
                 self._failed.discard(name)
+
+    def _look_at_deadlines(self, now: datetime) -> None:
+        missed = watchdog.reports(self._db, self._settings, now)
+        self._store.fold(missed, now, evidence.under_its_cause(self._store))
 
     def charts(self, now: datetime) -> None:
         """Put a chart into the thread of what was told since. Tried once each: a message is whole without it."""

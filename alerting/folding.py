@@ -79,7 +79,7 @@ def _marked(incident: Incident, reports: Sequence[Report]) -> Incident:
     """With what `reports` say that was not known, and what follows; where nothing is wrong, the facts stay."""
     marks = dict(incident.marks)
     for report in reports:
-        window, mark = report.window.isoformat() if report.window else "", _mark(report)
+        window, mark = report.on, _mark(report)
         before = marks.get(window)
         if before is None or mark.weight > before.weight:
             marks[window] = mark

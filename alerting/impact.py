@@ -44,7 +44,7 @@ def metrics(dataset: str, column: str = "") -> tuple[str, ...]:
         return (column,) if column in ALL else ALL
     if dataset in {catalog.SWEEP, TASKS}:
         return ALL
-    if dataset.startswith("bronze."):
+    if dataset.startswith(catalog.BRONZE):
         fed = {metric for one in catalog.ENTITIES if dataset in one.upstream for metric in _OF[one.name]}
         return tuple(metric for metric in ALL if metric in fed)
     return _OF.get(dataset, (dataset,))

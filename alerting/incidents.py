@@ -193,6 +193,11 @@ def is_group(name: str | None) -> bool:
     return name is not None and name.split("-", 1)[0] in GROUPS
 
 
+def ids_of(kind: Kind) -> dict[str, str]:
+    """For MongoDB: the ids of all groups of `kind`."""
+    return {"$gte": f"{kind}-", "$lt": f"{kind}."}
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How patient we are."""

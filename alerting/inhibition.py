@@ -120,7 +120,7 @@ def _makes(cause: Incident, effect: Incident) -> bool:
     if below == catalog.SWEEP or (below == impact.TASKS and _family(cause) in _SOURCES):
         if above == impact.TASKS:
             return _family(effect) in _SOURCES and _place(effect) == _unit(cause)
-        return above.startswith(("bronze.", "silver.", "gold."))
+        return above.startswith(catalog.LAYERS)
     if below == impact.TASKS:
         return above in _MAKES.get(_family(cause), frozenset({_place(cause)}))
     if above == impact.TASKS:

@@ -123,3 +123,8 @@ class Report:
     """What it makes untrustworthy."""
     scopes: tuple[str, ...] = ()
     """Of which scopes."""
+
+    @property
+    def on(self) -> str:
+        """The window as marks name it: its ISO date, "" where it is not about one."""
+        return self.window.isoformat() if self.window else ""

@@ -57,8 +57,13 @@ def destination(incident: Incident, settings: Settings) -> Destination | None:
 
 def _other_than(channel: str, settings: Settings) -> str | None:
     """A channel that may tell of trouble in `channel`, if there is another one."""
-    channels = [settings.slack.channel, *(route.channel for route in settings.routes)]
-    return next((one for one in channels if one and one != channel), None)
+    return next((one for one in channels(settings) if one != channel), None)
+
+
+def channels(settings: Settings) -> list[str]:
+    """All channels that are configured, each once, the default one first."""
+    each = [settings.slack.channel, *(route.channel for route in settings.routes)]
+    return list(dict.fromkeys(channel for channel in each if channel))
 
 
 def wait_until(incident: Incident, reason: Reason, to: Destination, now: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from alerting.folding import TICK, attach
-from alerting.incidents import GROUPS, RANK, Facts, Incident, Key, Kind, Report, fingerprint
+from alerting.incidents import GROUPS, RANK, Facts, Incident, Key, Kind, Report, fingerprint, ids_of
 from alerting.store import Store
 from config import schema
 from quality.findings import Severity
@@ -121,9 +121,8 @@ def tend(store: Store, db: schema.Db, limit: int, now: datetime) -> set[str]:
     """
     going: set[str] = set()
     for storm in store.listed({"open": True, "kind": str(Kind.STORM)}):
-        count(store, db, storm, now)
+        still = count(store, db, storm, now)
         current = store.find(storm.id)
-        still = db[schema.INCIDENTS].count_documents({"cause": storm.id, "open": True})
         calm = now - (current.changed_at or now) >= CALM
         if not calm and (still or not current.facts.observed):
             going.add(storm.key.scope)
@@ -137,7 +136,7 @@ def tend(store: Store, db: schema.Db, limit: int, now: datetime) -> set[str]:
 
 def _let_go(store: Store, db: schema.Db, limit: int, now: datetime) -> None:
     """Detach what hangs on storms that are over: all if they are few, and what has a message of its own in any case."""
-    ours = {"cause": {"$gte": f"{Kind.STORM}-", "$lt": f"{Kind.STORM}."}, "open": True}
+    ours = {"cause": ids_of(Kind.STORM), "open": True}
     causes = db[schema.INCIDENTS].distinct("cause", ours)
     for storm in store.listed({"_id": {"$in": causes}, "open": False}):
         members = store.listed({"cause": storm.id, "open": True}, limit=limit + 1)

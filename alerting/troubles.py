@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from alerting import routes
-from alerting.incidents import GROUPS, Facts, Incident, Key, Kind, Report
+from alerting.incidents import Facts, Incident, Key, Kind, Report
 from alerting.reasons import Reason
 from alerting.store import SKEW, Store
 from config.redaction import redacted
@@ -90,7 +90,7 @@ def history(store: Store, why: Iterable[str], now: datetime) -> None:
         why="No message is lost by it. If it happens often, the oplog is too small for the time the notifier is away.",
         command="touchstone incidents list",
     )
-    store.fold([Report(_HISTORY, now, failed=True, kind=Kind.HISTORY, severity=Severity.WARNING, facts=facts)], now)
+    _fail(store, _HISTORY, Kind.HISTORY, facts, now, Severity.WARNING)
 
 
 def history_is_well(store: Store, now: datetime) -> None:
@@ -107,7 +107,7 @@ def undeliverable(store: Store, channel: str, code: str, now: datetime) -> None:
         why="Incidents that are routed there reach nobody until this is mended; they are kept, and tried again.",
         command="touchstone slack test",
     )
-    store.fold([Report(_delivery(channel), now, failed=True, kind=Kind.DELIVERY, facts=facts)], now)
+    _fail(store, _delivery(channel), Kind.DELIVERY, facts, now)
 
 
 def delivered(store: Store, channel: str, now: datetime) -> None:
@@ -124,8 +124,7 @@ def unreadable(store: Store, channel: str, code: str, now: datetime) -> None:
         why="After a crash or a lost answer a message may arrive twice.",
         command="touchstone slack test",
     )
-    report = Report(_reading(channel), now, failed=True, kind=Kind.DELIVERY, severity=Severity.WARNING, facts=facts)
-    store.fold([report], now)
+    _fail(store, _reading(channel), Kind.DELIVERY, facts, now, Severity.WARNING)
 
 
 def readable(store: Store, channel: str, now: datetime) -> None:
@@ -142,7 +141,7 @@ def untellable(store: Store, incident: Incident, error: Exception, now: datetime
         why=f"It is about {incident.key.dataset} {incident.key.scope}, and {incident.severity}.",
         command=f"touchstone incidents show {incident.id}",
     )
-    store.fold([Report(_telling(incident), now, failed=True, kind=Kind.DELIVERY, facts=facts)], now)
+    _fail(store, _telling(incident), Kind.DELIVERY, facts, now)
 
 
 def tellable(store: Store, incident: Incident, now: datetime) -> None:
@@ -159,7 +158,7 @@ def broken(store: Store, duty: str, error: Exception, now: datetime) -> None:
         why="What it would have found is found by nobody until this is mended; messages are delivered all the same.",
         command="touchstone notify",
     )
-    store.fold([Report(_duty(duty), now, failed=True, kind=Kind.TASK, facts=facts)], now)
+    _fail(store, _duty(duty), Kind.TASK, facts, now)
 
 
 def mended(store: Store, duty: str, now: datetime) -> None:
@@ -177,7 +176,7 @@ def silent(store: Store, since: datetime | None, now: datetime) -> None:
         why="Runs deliver what is owed at their end, but deadlines and dead runs are not watched between them.",
         command="touchstone notify",
     )
-    store.fold([Report(_HEARTBEAT, now, failed=True, kind=Kind.HEARTBEAT, facts=facts)], now)
+    _fail(store, _HEARTBEAT, Kind.HEARTBEAT, facts, now)
 
 
 def alive(store: Store, now: datetime) -> None:
@@ -187,13 +186,16 @@ def alive(store: Store, now: datetime) -> None:
 
 def refusing(store: Store) -> set[str]:
     """The channels that refused for good when they were last spoken to."""
-    found = store.listed({"open": True, "kind": str(Kind.DELIVERY), "key.measure": ""})
-    return {incident.key.scope for incident in found if incident.kind not in GROUPS}
+    return _undelivered(store, "")
 
 
 def untold(store: Store) -> set[str]:
     """The incidents that a defect of ours kept from being told when that was last tried."""
-    found = store.listed({"open": True, "kind": str(Kind.DELIVERY), "key.measure": _MESSAGE})
+    return _undelivered(store, _MESSAGE)
+
+
+def _undelivered(store: Store, measure: str) -> set[str]:
+    found = store.listed({"open": True, "kind": str(Kind.DELIVERY), "key.measure": measure})
     return {incident.key.scope for incident in found}
 
 
@@ -211,6 +213,12 @@ def _telling(incident: Incident) -> Key:
 
 def _duty(name: str) -> Key:
     return Key("notifier", name, "failed")
+
+
+def _fail(  # noqa: PLR0913, PLR0917 - what, of which kind, how bad, and when
+    store: Store, key: Key, kind: Kind, facts: Facts, now: datetime, severity: Severity = Severity.CRITICAL
+) -> None:
+    store.fold([Report(key, now, failed=True, kind=kind, severity=severity, facts=facts)], now)
 
 
 def _pass(store: Store, key: Key, kind: Kind, now: datetime) -> None:

@@ -24,9 +24,9 @@ from alerting.configured import Configured
 from alerting.deadlines import LOOK_BACK, expected, next_deadline
 from alerting.incidents import Incident, from_document
 from alerting.reports import Facts, Key, Kind, Report
-from config import schema
+from config import catalog, schema
 from config.schema import DAY
-from config.settings import RESERVED, Schedule, Settings
+from config.settings import Schedule, Settings
 from quality.findings import Severity
 
 CHECK: Final = "complete"
@@ -93,7 +93,7 @@ def _report(dataset: str, scope: str, days: tuple[date, date], miss: _Miss, why:
     first, day = days
     local = miss.by.astimezone(ZoneInfo(miss.schedule.timezone))
     both = "" if miss.schedule.timezone == "UTC" else f" ({miss.by.astimezone(UTC):%Y-%m-%d %H:%M} UTC)"
-    own = dataset.startswith(RESERVED)
+    own = dataset.startswith(catalog.LAYERS)
     whose = f"{dataset} of {scope}" if scope not in (ANY, "") else dataset
     facts = Facts(
         title=f"{whose} is not complete for {day}",

@@ -15,13 +15,19 @@ class Dataset:
     """The datasets whose revisions are its inputs."""
 
 
+BRONZE = "bronze."
+"""How the names of Bronze datasets begin."""
+
+LAYERS = (BRONZE, "silver.", "gold.")
+"""How the names of Touchstone's own datasets begin."""
+
 SWEEP = "sweep"
 """Dataset name of the ledger documents that hold cursors: one per source and unit, whole history."""
 
 
 def bronze(source: str, stream: str) -> str:
     """The Bronze dataset of one stream."""
-    return f"bronze.{source}.{stream}"
+    return f"{BRONZE}{source}.{stream}"
 
 
 CHANGES = Dataset("silver.changes", (bronze("git", "commits"),))

@@ -38,10 +38,6 @@ class Suite(Section):
     categorical: tuple[Dotted, ...] = ()
 
 
-RESERVED = ("bronze.", "silver.", "gold.")
-"""How the names of Touchstone's own datasets begin."""
-
-
 def _path_of_fields(path: str) -> str:
     """`path` if the server can look for it by an index; raises ValueError."""
     parts = path.split(".")
@@ -79,10 +75,9 @@ class Collection(Section):
 
     @model_validator(mode="after")
     def _names_are_its_own(self) -> "Collection":
-        if self.name.startswith(RESERVED) or self.name == catalog.SWEEP:
-            message = (
-                f"name: {self.name!r} may not be sweep, or begin with {', '.join(RESERVED)}: those are Touchstone's own"
-            )
+        if self.name.startswith(catalog.LAYERS) or self.name == catalog.SWEEP:
+            own = ", ".join(catalog.LAYERS)
+            message = f"name: {self.name!r} may not be sweep, or begin with {own}: those are Touchstone's own"
             raise ValueError(message)
         rules = [rule.name for rule in self.rules]
         if twice := {name for name in rules if rules.count(name) > 1}:

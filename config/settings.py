@@ -29,7 +29,7 @@ from pydantic_settings import (
 
 from config import catalog
 from config.alerts import Notifier, Route, Schedule, Slack, Team
-from config.datasets import RESERVED, Collection, Rule, Suite
+from config.datasets import Collection, Rule, Suite
 from config.section import ConfigError, Name, Section, unset_if_blank
 
 CONFIG_VARIABLE = "TOUCHSTONE_CONFIG"
@@ -253,6 +253,6 @@ def _located(repository: Repository, folder: Path) -> Repository:
 
 
 __all__ = [
-    "CONFIG_VARIABLE", "RESERVED", "Collection", "ConfigError", "Git", "Notifier", "Quality", "Replay", "Repository",
+    "CONFIG_VARIABLE", "Collection", "ConfigError", "Git", "Notifier", "Quality", "Replay", "Repository",
     "Route", "Rule", "Schedule", "Settings", "Slack", "Suite", "Team", "config_path", "load",
 ]  # fmt: skip

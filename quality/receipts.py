@@ -6,7 +6,7 @@ stated must show its own end; that nothing is known to be wrong with it proves n
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -28,6 +28,15 @@ SKEW_SECONDS: Final = 300
 """How far the source's clock may be from ours, either way; as much as Kerberos allows (RFC 4120, 8.2)."""
 
 REASON_LENGTH: Final = 300
+
+FIRST_POSSIBLE: Final = date(1980, 1, 1)
+"""Older than any tool that records changes or deployments; the suites of Silver say the same."""
+
+STILL_OPEN: Final = "the window is still open"
+"""How the reason of a window begins that nobody has seen to its end."""
+
+SWEEP_FAILED: Final = "the sweep failed"
+"""How the reason of a window begins that no sweep has seen."""
 
 
 class Proof(StrEnum):
@@ -134,7 +143,7 @@ def _first(receipt: Receipt) -> Verdict:
     """By the first rule that applies: what broke, what bars the view, what is missing, then the window itself."""
     extraction = receipt.extraction
     if receipt.error is not None:
-        return Verdict(Proof.FAILED, 0.0, f"the sweep failed: {receipt.error}")
+        return Verdict(Proof.FAILED, 0.0, f"{SWEEP_FAILED}: {receipt.error}")
     if extraction is not None and (reason := breakage(extraction)):
         return Verdict(Proof.FAILED, 0.0, reason)
     if receipt.problem is not None:
@@ -159,9 +168,7 @@ def _of_window(receipt: Receipt) -> Verdict:
         return doubt
     if receipt.covered_until < receipt.end:
         known = (receipt.covered_until - receipt.start) / (receipt.end - receipt.start)
-        return Verdict(
-            Proof.PARTIAL, round(known, 6), f"the window is still open: seen until {receipt.covered_until:%H:%M} UTC"
-        )
+        return Verdict(Proof.PARTIAL, round(known, 6), f"{STILL_OPEN}: seen until {receipt.covered_until:%H:%M} UTC")
     if receipt.rejected_anywhere:
         known = share(receipt.items_anywhere, receipt.items_anywhere + receipt.rejected_anywhere)
         reason = f"{digits(receipt.rejected_anywhere)} records could not be read, and may belong here"

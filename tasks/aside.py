@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from config import schema
-from config.catalog import SWEEP
+from config.catalog import BRONZE, SWEEP
 from config.settings import ConfigError
 from quality import quarantine
 from quality.observations import Cause
@@ -92,7 +92,7 @@ def _make_again(context: Context, documents: Sequence[Mapping[str, Any]]) -> Non
                 ledger.update_many({"dataset": dataset, "scope": one["origin"], "window": window}, again)
             continue
         ledger.update_one({"dataset": one["dataset"], "scope": one["origin"], "window": one["window"]}, again)
-        if one["dataset"].startswith("bronze."):
+        if one["dataset"].startswith(BRONZE):
             looked_at = {"$set": {"under_way": True}, "$unset": free, **fenced}
             ledger.update_many({"dataset": SWEEP, "feeds.origin": one["origin"]}, looked_at)
 

@@ -56,12 +56,13 @@ def try_(
     ] = None,
 ) -> None:
     """Post a sample incident, edit it, answer in its thread, draw a chart, and tell what works and what is missing."""
+    from alerting import routes  # noqa: PLC0415
     from config import settings  # noqa: PLC0415
     from tasks import slack_trial  # noqa: PLC0415
 
     loaded = settings.load()
     must_have_a_way(loaded, channel)
-    first = channel or loaded.slack.channel or next((route.channel for route in loaded.routes), "")
+    first = channel or next(iter(routes.channels(loaded)), "")
     if not slack_trial.run(loaded, first, out):
         raise typer.Exit(FAILED)
 

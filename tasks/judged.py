@@ -12,7 +12,7 @@ from quality import drift, quarantine
 from quality.findings import Finding, Judges, Report
 from quality.gate import MISSING, Assessment, Gate, Measures, Part, at_path
 from quality.observations import Cause
-from quality.receipts import Proof, Verdict
+from quality.receipts import STILL_OPEN, Proof, Verdict
 from quality.shapes import Shapes
 from tasks import aside_rows, checks
 from tasks.context import Context
@@ -221,9 +221,7 @@ def _proof(dataset: Collection, window: Window) -> dict[str, Any]:
         told = "watched, not extracted: no receipt says that it is whole"
         return Verdict(Proof.UNPROVEN, 0.0, told).document()
     until = schema.start_of(window.day) + schema.DAY + timedelta(hours=dataset.delay_hours)
-    return Verdict(
-        Proof.PARTIAL, 0.0, f"the window is still open: it may grow until {until:%Y-%m-%d %H:%M} UTC"
-    ).document()
+    return Verdict(Proof.PARTIAL, 0.0, f"{STILL_OPEN}: it may grow until {until:%Y-%m-%d %H:%M} UTC").document()
 
 
 def _cause(claim: Claim, window: Window, version: str) -> str:

@@ -215,12 +215,10 @@ def _check(
             measured[day] = found.measures
             continue
         blocked = {"revision": made[day].revision, "report": report}
+        rows.pop(day, None)
         if before is None:
-            rows.pop(day, None)
             unknown = dict.fromkeys(_STREAM_OF.values(), checks.unknown(found.report))
             before = Day(schema.digest([[], unknown]), unknown)
-        else:
-            rows.pop(day, None)
         made[day] = before._replace(blocked=blocked)
     return measured
 

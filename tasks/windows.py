@@ -16,7 +16,7 @@ from quality import drift, measures, quarantine
 from quality.findings import Judges
 from quality.gate import Assessment, Measures, Part
 from quality.observations import Cause
-from quality.receipts import Proof, Receipt, Verdict, classify, worst
+from quality.receipts import FIRST_POSSIBLE, Proof, Receipt, Verdict, classify, worst
 from quality.shapes import Shapes
 from tasks import checks, withdrawn
 from tasks.context import Context
@@ -36,9 +36,6 @@ CODE: Final = "bronze/2"
 
 ROWS: Final = 20_000
 """About how many items are held in memory and judged at once."""
-
-FIRST_POSSIBLE: Final = date(1980, 1, 1)
-"""Older than any tool that records changes or deployments; the suites of Silver say the same."""
 
 FIELDS: Final = (
     "revision", "content", "rows", "proof", "receipt.sweep", "code_version", "unobserved", "again", "blocked", "report",

@@ -3,11 +3,14 @@
 import gzip
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from config import mongo, schema, settings
 from config.catalog import DORA_DAILY, ENTITIES
@@ -30,6 +33,21 @@ def make_context(now: datetime = NOW, *, suites: Sequence[settings.Suite] = (), 
     return Context(
         loaded, mongo.database(loaded), Ledger(mongo.database(loaded), run_id=secrets.token_hex(4), lease=lease), now
     )
+
+
+@contextmanager
+def own_database(uri: str, name: str) -> Iterator[None]:
+    """A database for all cases of a module, which each begins by emptying: making one takes longer than most cases."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOUCHSTONE_MONGO_URI", uri)
+        patch.setenv("TOUCHSTONE_MONGO_DATABASE", name)
+        settings.load.cache_clear()
+        make_context().db.client.drop_database(name)
+        schema.ensure(make_context().db)
+        yield
+        make_context().db.client.drop_database(name)
+    settings.load.cache_clear()
+    mongo.close()
 
 
 def at(context: Context, now: datetime) -> Context:

@@ -20,7 +20,7 @@ def gathered(view: View, *, news: bool) -> list[Report]:
     misshapen, proofs = list(rules.misshapen(view)), list(receipts.failures(view))
     tried, drifted = list(attempts.failures(view)), list(drift.failures(view))
     wrong = [*found, *linked.reports, *misshapen, *proofs, *tried, *drifted, *runs.failures(view)]
-    standing = {(one.key, one.window.isoformat() if one.window else ""): one for one in wrong}
+    standing = {(one.key, one.on): one for one in wrong}
     still = configured.read(view.db, view.settings)
     wrong = [one for one in _newest(wrong) if not still.is_retired(one.key, one.kind)]
     if news:
@@ -57,7 +57,7 @@ def _unknown(reports: list[Report], latest: dict[Key, Incident]) -> list[Report]
     kept = []
     for one in reports:
         incident = latest.get(one.key)
-        mark = incident.marks.get(one.window.isoformat() if one.window else "") if incident else None
+        mark = incident.marks.get(one.on) if incident else None
         weight = (stored(one.at), one.failed, RANK[one.severity])
         if mark is None or weight > mark.weight:
             kept.append(one)
@@ -70,4 +70,4 @@ def _newest(reports: list[Report]) -> Iterator[Report]:
     for one in reports:
         groups[one.key].append(one)
     for group in groups.values():
-        yield from sorted(group, key=lambda one: str(one.window or ""))[-MARKS:]
+        yield from sorted(group, key=lambda one: one.on)[-MARKS:]

@@ -8,7 +8,7 @@ the finding.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from alerting import impact
@@ -17,17 +17,11 @@ from alerting.incidents import Incident
 from alerting.reports import Facts, Key, Kind, Report
 from config import schema
 from quality.findings import Severity
-from quality.receipts import Proof
+from quality.receipts import FIRST_POSSIBLE, STILL_OPEN, SWEEP_FAILED, Proof
 
 CHECK: Final = "receipt"
-FIRST_POSSIBLE: Final = datetime(1980, 1, 1, tzinfo=UTC)
-"""Older than any tool that is asked; the suites of Silver say the same."""
 BRONZE: Final = {"$gte": "bronze.", "$lt": "bronze/"}
 """The names of all Bronze datasets: / comes after the full stop."""
-STILL_OPEN: Final = "the window is still open"
-"""How the reason of a window begins that the sweep has not seen to its end."""
-SWEEP_FAILED: Final = "the sweep failed"
-"""How the reason of a window begins that no sweep has seen."""
 
 _FIELDS: Final = (
     "dataset", "scope", "window", "published_at", "proof", "receipt.sweep", "blocked.first", "report.findings.severity",
@@ -63,7 +57,7 @@ def judged(document: Mapping[str, Any], now: datetime) -> str:
         return SILENT
     if proof.get("lossy"):
         return str(Severity.CRITICAL)
-    if document["window"] < FIRST_POSSIBLE or document["window"] + schema.DAY > now:
+    if document["window"].date() < FIRST_POSSIBLE or document["window"] + schema.DAY > now:
         return SILENT
     if proof["state"] == Proof.FAILED:
         return str(Severity.CRITICAL)

@@ -19,7 +19,6 @@ from quality.suites import Suite
 Window = tuple[Key, str]
 """Which problem, and of which window: its ISO date, "" where it is not about one."""
 
-OWN: Final = ("bronze.", "silver.", "gold.")
 SEVERE: Final = (str(Severity.CRITICAL), str(Severity.WARNING))
 """What of findings makes an incident; the rest is noted with the partition."""
 
@@ -80,7 +79,7 @@ class View:
 
 def is_watched(dataset: str) -> bool:
     """Whether it is a collection that Touchstone did not make."""
-    return dataset != catalog.SWEEP and not dataset.startswith(OWN)
+    return dataset != catalog.SWEEP and not dataset.startswith(catalog.LAYERS)
 
 
 def partition(dataset: str, scope: str, window: str = "") -> str:
@@ -102,11 +101,6 @@ def command(*words: str) -> str:
 def named(dataset: str, scope: str) -> str:
     """How a dataset of one scope is called in a title."""
     return f"{dataset} {scope}".strip()
-
-
-def windows(reports: Iterable[Report]) -> set[Window]:
-    """Which windows of which problems `reports` are about."""
-    return {(one.key, one.window.isoformat() if one.window else "") for one in reports}
 
 
 def times(document: Mapping[str, datetime], *names: str) -> datetime | None:

@@ -20,7 +20,6 @@ STYLES: Final = {
 }  # fmt: skip
 COLUMN: Final = 44
 """Characters of one of two columns of fields."""
-NARROW: Final = 100
 
 
 def render(messages: Iterable[Message], console: Console, *, names: Mapping[str, str] | None = None) -> None:

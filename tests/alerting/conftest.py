@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from alerting.slack.client import Client
 from alerting.standin.server import StandIn
 from alerting.store import Store
 from config import settings
@@ -11,10 +12,17 @@ from tests.alerting.notifying import Clock, configured, store_of
 
 
 @pytest.fixture
-def slack() -> Iterator[StandIn]:
-    """Takes messages as fast as they come."""
+def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """Takes messages as fast as they come; nothing of the environment stands between it and a client."""
+    for name in ("SLACK_BOT_TOKEN", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
     with StandIn() as standin:
         yield standin
+
+
+@pytest.fixture
+def client(slack: StandIn) -> Client:
+    return Client(slack.settings(timeout=5))
 
 
 @pytest.fixture

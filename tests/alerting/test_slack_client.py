@@ -2,45 +2,19 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from alerting.slack import blocks, transport
-from alerting.slack.client import SCOPES, Client, DeliveryError, Posted
-from alerting.slack.samples import samples
+from alerting.slack.client import SCOPES, Client, Posted
 from alerting.standin import faults
 from alerting.standin.faults import Call, Fault
 from alerting.standin.server import StandIn
 from config.settings import Slack
-
-NOW = datetime(2026, 5, 2, 3, 14, tzinfo=UTC)
-PAYLOAD = blocks.root(samples(NOW)[0], NOW)
-
-
-@pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    for name in ("SLACK_BOT_TOKEN", "HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with StandIn() as server:
-        yield server
-
-
-@pytest.fixture
-def client(slack: StandIn) -> Client:
-    return Client(slack.settings(timeout=5))
-
-
-def failure(act: Callable[[], object]) -> DeliveryError:
-    with pytest.raises(DeliveryError) as caught:
-        act()
-    return caught.value
-
-
-def since() -> datetime:
-    return datetime.now(UTC) - timedelta(minutes=1)
+from tests.alerting.calling import PAYLOAD, failure, since
 
 
 def test_a_message_is_posted_answered_edited_and_found_again(slack: StandIn, client: Client) -> None:

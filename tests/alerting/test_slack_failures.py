@@ -5,48 +5,19 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alerting.slack import blocks, errors, transport
-from alerting.slack.client import Client, DeliveryError
-from alerting.slack.samples import samples
+from alerting.slack import errors, transport
+from alerting.slack.client import Client
 from alerting.standin import faults
 from alerting.standin.faults import Fault
 from alerting.standin.server import StandIn
 from config.settings import ConfigError, Slack
-
-NOW = datetime(2026, 5, 2, 3, 14, tzinfo=UTC)
-PAYLOAD = blocks.root(samples(NOW)[0], NOW)
-
-
-@pytest.fixture
-def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    for name in ("SLACK_BOT_TOKEN", "HTTPS_PROXY", "https_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    with StandIn() as server:
-        yield server
-
-
-@pytest.fixture
-def client(slack: StandIn) -> Client:
-    return Client(slack.settings(timeout=5))
-
-
-def failure(act: Callable[[], object]) -> DeliveryError:
-    with pytest.raises(DeliveryError) as caught:
-        act()
-    return caught.value
-
-
-def since() -> datetime:
-    return datetime.now(UTC) - timedelta(minutes=1)
-
+from tests.alerting.calling import PAYLOAD, failure
 
 # fault, permanent, doubt, retry_after, whether the message has arrived
 ANSWERS = [

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import pytest
 
-from config import mongo, schema, settings
+from config import schema, settings
 from config.catalog import ENTITIES
 from quality.extractions import Extraction
 from tasks import aside, bronze, entities, ledger, links, metrics
@@ -30,7 +30,7 @@ from tasks.sources.contract import Coverage, Cursor, Feed, Item, Rejected, Sourc
 from tasks.sources.replay import ReplaySource
 from tasks.transforms import gold as definitions
 from tasks.transforms import silver as shapes
-from tests.harness import NOW, events, gold, make_context, run_all, silver
+from tests.harness import NOW, events, gold, make_context, own_database, run_all, silver
 
 Event = dict[str, Any]
 
@@ -762,17 +762,8 @@ class Clean:
 
 @pytest.fixture(scope="module")
 def own(mongo_uri: str) -> Iterator[str]:
-    """A database for all cases, which each begins by emptying: making one takes longer than most cases."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOUCHSTONE_MONGO_URI", mongo_uri)
-        patch.setenv("TOUCHSTONE_MONGO_DATABASE", "test_faults")
-        settings.load.cache_clear()
-        make_context().db.client.drop_database("test_faults")
-        schema.ensure(make_context().db)
+    with own_database(mongo_uri, "test_faults"):
         yield "test_faults"
-        make_context().db.client.drop_database("test_faults")
-    settings.load.cache_clear()
-    mongo.close()
 
 
 def emptied(now: datetime = NOW) -> Context:

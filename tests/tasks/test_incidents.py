@@ -16,12 +16,12 @@ from alerting import evidence
 from alerting.incidents import Incident, State
 from alerting.reports import Kind
 from alerting.store import Store
-from config import mongo, schema, settings
+from config import schema, settings
 from config.catalog import DORA_DAILY
 from tasks.context import Context
 from tasks.sources.contract import Item
 from tasks.sources.replay import ReplaySource
-from tests.harness import EVENTS, NOW, commit, events, gold, make_context, run_all, tag
+from tests.harness import EVENTS, NOW, commit, events, gold, make_context, own_database, run_all, tag
 from tests.tasks import test_faults as faults
 from tests.tasks.test_faults import FAULTS, HISTORY, ITEMS, RANGE, Stage, discard, emptied
 
@@ -91,22 +91,13 @@ TOLD: Final = [
 
 
 @pytest.fixture(scope="module")
-def own(mongo_uri: str) -> Iterator[None]:
-    """A database for all faults, which each begins by emptying: making one takes longer than most of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TOUCHSTONE_MONGO_URI", mongo_uri)
-        patch.setenv("TOUCHSTONE_MONGO_DATABASE", "test_incidents")
-        settings.load.cache_clear()
-        make_context().db.client.drop_database("test_incidents")
-        schema.ensure(make_context().db)
-        yield
-        make_context().db.client.drop_database("test_incidents")
-    settings.load.cache_clear()
-    mongo.close()
+def own(mongo_uri: str) -> Iterator[str]:
+    with own_database(mongo_uri, "test_incidents"):
+        yield "test_incidents"
 
 
 @pytest.fixture
-def stage(own: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:  # noqa: ARG001 - names the database
+def stage(own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:  # noqa: ARG001 - names the database
     """An empty database, and where a fault is put."""
     made = Stage(emptied(), tmp_path, monkeypatch, ITEMS)
     if not ITEMS:
