@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,22 @@ from tests.harness import make_context
 
 
 @pytest.fixture(scope="session")
-def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mongod.Embedded]:
     """A real server, or a failure: never a skip."""
-    with mongod.embedded(tmp_path_factory.mktemp("state")) as server:
-        yield server.uri
+    with mongod.embedded(tmp_path_factory.mktemp("state")) as embedded:
+        yield embedded
+
+
+@pytest.fixture(scope="session")
+def mongo_uri(server: mongod.Embedded) -> str:
+    """Where it is."""
+    return server.uri
 
 
 @pytest.fixture
-def database(mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def database(server: mongod.Embedded, mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of a database of one's own, which the environment names too."""
+    _end_if_gone(server)
     name = f"test_{secrets.token_hex(6)}"
     monkeypatch.setenv("TOUCHSTONE_MONGO_URI", mongo_uri)
     monkeypatch.setenv("TOUCHSTONE_MONGO_DATABASE", name)
@@ -34,6 +42,14 @@ def database(mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     mongo.close()
     with MongoClient[Any](mongo_uri) as client:
         client.drop_database(name)
+
+
+def _end_if_gone(server: mongod.Embedded) -> None:
+    """End the whole session: without its server each further test would only wait for it until it is timed out."""
+    if not Path(f"/proc/{server.pid}").exists():
+        last = (server.data.parent / "mongod.log").read_text(errors="replace").splitlines()[-5:]
+        free = shutil.disk_usage(server.data).free / 2**30
+        pytest.exit("\n".join(["the server of the tests is gone", *last, f"free on its disk: {free:.1f} GiB"]), 1)
 
 
 @pytest.fixture
