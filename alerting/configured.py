@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from alerting.impact import TASKS
-from alerting.reports import Key, Kind
+from alerting.reports import ANOMALY, Key, Kind
 from config import catalog, schema
 from config.settings import Git, Settings
 
-KINDS: Final = frozenset({Kind.FINDING, Kind.BROKEN_CHECK, Kind.RECEIPT, Kind.DRIFT, Kind.TASK, Kind.MISSING})
+KINDS: Final = frozenset(
+    {Kind.FINDING, Kind.BROKEN_CHECK, Kind.RECEIPT, Kind.DRIFT, Kind.ANOMALY, Kind.TASK, Kind.MISSING}
+)
 """What is about data, and about the tasks that make it."""
 _MADE: Final = frozenset({one.name for one in (*catalog.ENTITIES, catalog.DELIVERIES, catalog.DORA_DAILY)})
 
@@ -37,6 +39,8 @@ class Configured:
 
     def is_retired(self, key: Key, kind: Kind) -> bool:
         """Whether nobody looks any more at what an incident of `key` is about."""
+        if key.check == ANOMALY and not self._is_judged(key.dataset):
+            return True
         if kind not in KINDS or key.dataset == "notifier" or not _is_told(self.settings):
             return False
         if key.dataset == TASKS:
@@ -58,6 +62,10 @@ class Configured:
         if dataset in _MADE:
             return scope in self.scopes
         return all(one.name != dataset for one in self.settings.datasets)
+
+    def _is_judged(self, dataset: str) -> bool:
+        detector = self.settings.detector
+        return detector.enabled and detector.of(dataset).judge
 
     def _is_task_retired(self, family: str, about: str) -> bool:
         match family:

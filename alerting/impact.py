@@ -54,14 +54,3 @@ def of_place(place: str) -> tuple[str, ...]:
     """The metrics that a task's failure makes untrustworthy; of one that watches a collection, that collection."""
     family, _, about = place.partition(" ")
     return metrics(about) if family == WATCH else ALL
-
-
-def upstream(dataset: str) -> frozenset[str]:
-    """All datasets that `dataset` is made from, and what they are made from."""
-    made = {one.name: one.upstream for one in (*catalog.ENTITIES, catalog.DELIVERIES, catalog.DORA_DAILY)}
-    found: set[str] = set()
-    new = set(made.get(dataset, ()))
-    while new:
-        found |= new
-        new = {above for one in new for above in made.get(one, ())} - found
-    return frozenset(found)

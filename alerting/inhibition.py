@@ -4,7 +4,8 @@ A cause lies in a lower layer, in something that the effect is made from; it is 
 those of the effect. Two of one layer are one problem where they say the same (a shallow clone leaves every stream of
 its origin without proof), or where one explains the other (a field that has changed, and the rule that reads it).
 A receipt in doubt explains much, but nothing critical beside missing data: that follows from it only where records of
-the very window are known to be lost.
+the very window are known to be lost. An anomaly follows from anything that is wrong with its windows, and causes
+nothing but the same anomaly in what is made of it: the numbers say that something is strange, never what.
 """
 
 from bisect import bisect_right
@@ -15,12 +16,14 @@ from typing import Final
 
 from alerting import impact
 from alerting.incidents import RANK, Incident, State
-from alerting.reports import GROUPS, Key, Kind
+from alerting.reports import ANOMALY, GROUPS, Key, Kind
 from config import catalog
 from quality.findings import Severity
 
 REACH: Final = 30
 """Days. A commit that is missing is missed where it is shipped, which is later, and in what is made of that."""
+EPISODE: Final = 7
+"""Days. Bad days in a source come with good ones between; what is made of them need not be strange on the same ones."""
 BEFORE: Final = timedelta(minutes=10)
 """How much earlier than a failure itself what it has left behind may be recorded."""
 
@@ -101,6 +104,8 @@ def _root(name: str, direct: Mapping[str, str]) -> str:
 def _is_cause(cause: Incident, effect: Incident) -> bool:
     if _KILLED in {cause.key.check, effect.key.check}:
         return False
+    if ANOMALY in {cause.key.check, effect.key.check}:
+        return _is_same_anomaly(cause, effect) if cause.key.check == ANOMALY else _explains(cause, effect)
     if layer(cause) == layer(effect):
         return _is_same(cause, effect)
     return layer(cause) < layer(effect) and _makes(cause, effect) and _overlaps(cause, effect)
@@ -108,7 +113,7 @@ def _is_cause(cause: Incident, effect: Incident) -> bool:
 
 def _is_beside(receipt: Incident, finding: Incident) -> bool:
     """Whether `receipt` is one, and leaves something critical of `finding` unexplained: it is in doubt, no more."""
-    if receipt.kind is not Kind.RECEIPT or finding.kind not in _FINDINGS:
+    if receipt.kind is not Kind.RECEIPT or finding.kind not in _FINDINGS | {Kind.ANOMALY}:
         return False
     lost = {window for window in receipt.failing if receipt.marks[window].severity is Severity.CRITICAL}
     return any(finding.marks[w].severity is Severity.CRITICAL and w not in lost for w in finding.failing)
@@ -125,7 +130,7 @@ def _makes(cause: Incident, effect: Incident) -> bool:
         return above in _MAKES.get(_family(cause), frozenset({_place(cause)}))
     if above == impact.TASKS:
         return _family(effect) == impact.WATCH and _place(effect) == below
-    return below == above or below in impact.upstream(above)
+    return below == above or below in catalog.upstream(above)
 
 
 def _is_same(cause: Incident, effect: Incident) -> bool:
@@ -146,6 +151,38 @@ def _is_same(cause: Incident, effect: Incident) -> bool:
     if worse == 0:
         return set(effect.failing) == set(cause.failing) and order(cause) < order(effect)
     return worse > 0 and set(effect.failing) <= set(cause.failing)
+
+
+def _is_same_anomaly(cause: Incident, effect: Incident) -> bool:
+    """Whether the effect is the anomaly `cause` in what is made of it; the detector that broke on both is one, too."""
+    if effect.key.check != ANOMALY or cause.kind is not effect.kind or layer(cause) >= layer(effect):
+        return False
+    return _makes(cause, effect) and _is_episode(cause, effect)
+
+
+def _explains(cause: Incident, anomaly: Incident) -> bool:
+    """Whether what is known to be wrong explains the anomaly; a finding only one that is no worse than itself."""
+    if Kind.BROKEN_CHECK in {cause.kind, anomaly.kind}:
+        return False
+    if cause.kind is Kind.FINDING and RANK[cause.found] < RANK[anomaly.found]:
+        return False
+    if layer(cause) == layer(anomaly):
+        same = (cause.key.dataset, cause.key.scope) == (anomaly.key.dataset, anomaly.key.scope)
+        return same and cause.kind in {Kind.FINDING, Kind.DRIFT, Kind.RECEIPT} and _is_episode(cause, anomaly)
+    if layer(cause) > layer(anomaly) or not _makes(cause, anomaly):
+        return False
+    return _overlaps(cause, anomaly) if "" in cause.failing else _is_episode(cause, anomaly)
+
+
+def _is_episode(cause: Incident, effect: Incident) -> bool:
+    """Whether they share a window, and the last of the effect is not long after one of the cause: else it is another.
+
+    What stays open for long would swallow for months what is only of the same scope.
+    """
+    if not _share(cause, effect):
+        return False
+    last = date.fromisoformat(effect.failing[-1]).toordinal()
+    return any(0 <= last - date.fromisoformat(window).toordinal() <= EPISODE for window in cause.failing)
 
 
 def _overlaps(cause: Incident, effect: Incident) -> bool:

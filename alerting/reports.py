@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """An extraction is unproven, or failed."""
     DRIFT = "drift"
     """Fields of a stream have changed."""
+    ANOMALY = "anomaly"
+    """The numbers of a window are not as its history has it."""
     TASK = "task"
     """A task raised, or its process is gone."""
     MISSING = "missing"
@@ -42,6 +44,8 @@ class Kind(StrEnum):
     """The warnings of a day, told as one."""
 
 
+ANOMALY: Final = "anomaly"
+"""The check of what the detector says; the ledger keeps it as the rule of what is held back for it."""
 GROUPS: Final = frozenset({Kind.STORM, Kind.DIGEST})
 """Kinds that only tell other incidents together: these are attached to them."""
 

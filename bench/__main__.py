@@ -21,7 +21,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench import alerts, validation
+from bench import alerts, judging, validation
 from config import mongod
 
 EVENTS: Final = (
@@ -137,6 +137,7 @@ def figures(bench: Bench, runs: int) -> list[tuple[str, str, str, str]]:
         line("(e) 12-year backfill with all checks / without", checks, "at most 2 x"),
         validation.figure(),
         line("(g) one late item / nothing new, with all checks", late[True], "Great Expectations starts"),
+        judging.figure(bench.uri, runs),
     ]
 
 

@@ -147,7 +147,8 @@ def _is_cron(text: str) -> str:
     return text
 
 
-def _has_holidays(place: str) -> str:
+def has_holidays(place: str) -> str:
+    """`place`, a country ("DE") or a part of one ("DE-BE"), if its public holidays are known; raises ValueError."""
     import holidays  # noqa: PLC0415 - takes 0.15 s, and few configurations need it
 
     country, _, part = place.partition("-")
@@ -171,7 +172,7 @@ class Schedule(Section):
     """Five fields; at each of its times all windows that have ended by then must be complete."""
     timezone: Zone = "UTC"
     grace_minutes: Annotated[float, Field(ge=0, le=10_080)] = 0.0
-    holidays: Annotated[str, AfterValidator(_has_holidays)] | None = None
+    holidays: Annotated[str, AfterValidator(has_holidays)] | None = None
     """Country, or country and part of it, whose public holidays have no deadline: "DE", "DE-BE"."""
     except_on: tuple[date, ...] = ()
     """Further days without a deadline."""

@@ -40,3 +40,14 @@ DELIVERIES = Dataset("silver.deliveries", tuple(dataset.name for dataset in ENTI
 """What each deployment delivered and what failed of it: the links between the entities, by day of the deployment."""
 
 DORA_DAILY = Dataset("gold.dora_daily", (DELIVERIES.name,))
+
+
+def upstream(dataset: str) -> frozenset[str]:
+    """All datasets that `dataset` is made from, and what they are made from."""
+    made = {one.name: one.upstream for one in (*ENTITIES, DELIVERIES, DORA_DAILY)}
+    found: set[str] = set()
+    new = set(made.get(dataset, ()))
+    while new:
+        found |= new
+        new = {above for one in new for above in made.get(one, ())} - found
+    return frozenset(found)

@@ -32,6 +32,8 @@ RUNS: Final = "runs"
 META: Final = "meta"
 INCIDENTS: Final = "incidents"
 CHANNELS: Final = "channels"
+SAID: Final = "detector_said"
+VERDICTS: Final = "verdicts"
 DELIVERY_ROWS: Final = "silver.deliveries.revisions"
 GOLD_ROWS: Final = "gold.dora_daily.revisions"
 
@@ -176,6 +178,11 @@ _INDEXES: Final[Mapping[str, tuple[IndexModel, ...]]] = {
         IndexModel([("scopes", ASCENDING)], partialFilterExpression={"open": True}),
         IndexModel([("cause", ASCENDING)], partialFilterExpression={"cause": {"$type": "string"}}),
         IndexModel([("told.chart", ASCENDING)], partialFilterExpression={"told.chart": False}),
+    ),
+    SAID: (IndexModel([("dataset", ASCENDING), ("scope", ASCENDING)]),),
+    VERDICTS: (
+        IndexModel([("window", ASCENDING)]),
+        IndexModel([("state", ASCENDING), ("window", ASCENDING)]),
     ),
     DELIVERY_ROWS: (IndexModel([("partition", ASCENDING)]),),
     GOLD_ROWS: (),

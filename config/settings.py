@@ -30,6 +30,7 @@ from pydantic_settings import (
 from config import catalog
 from config.alerts import Notifier, Route, Schedule, Slack, Team
 from config.datasets import Collection, Rule, Suite
+from config.detector import Detector
 from config.section import ConfigError, Name, Section, unset_if_blank
 
 CONFIG_VARIABLE = "TOUCHSTONE_CONFIG"
@@ -120,6 +121,7 @@ class Settings(BaseSettings):
     pipeline: Pipeline = Pipeline()
     scheduler: Scheduler = Scheduler()
     quality: Quality = Quality()
+    detector: Detector = Detector()
     suites: tuple[Suite, ...] = ()
     datasets: tuple[Collection, ...] = ()
     slack: Slack = Slack()
@@ -253,6 +255,6 @@ def _located(repository: Repository, folder: Path) -> Repository:
 
 
 __all__ = [
-    "CONFIG_VARIABLE", "Collection", "ConfigError", "Git", "Notifier", "Quality", "Replay", "Repository",
+    "CONFIG_VARIABLE", "Collection", "ConfigError", "Detector", "Git", "Notifier", "Quality", "Replay", "Repository",
     "Route", "Rule", "Schedule", "Settings", "Slack", "Suite", "Team", "config_path", "load",
 ]  # fmt: skip

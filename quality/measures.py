@@ -52,16 +52,7 @@ def pipeline(suite: Suite, rows: Rows, scope: Any, windows: Sequence[datetime]) 
     Memory is bounded: different values are counted by grouping, which spills to disk, never collected in a document.
     """
     numbers = [_finite(f"$v{place}") for place in _places(suite, suite.numeric)]
-    flat = {
-        "_id": 0,
-        _WINDOW: _at(rows.window) if rows.window else _day(_at(rows.event)),
-        _EVENT: _at(rows.event),
-        **({} if rows.key == "_id" else {_KEY: {"$ifNull": [_at(rows.key), None]}}),
-        **{f"v{place}": {"$ifNull": [_at(path), None]} for place, path in enumerate(_paths(suite))},
-    }
-    stages: list[Document] = [_match(rows, scope, windows), {"$project": flat}]
-    if rows.window is None:
-        stages.append({"$match": {_WINDOW: {"$ne": None}}})
+    stages = flat(suite, rows, scope, windows)
     plain: Document = {"_id": f"${_WINDOW}", "rows": {"$sum": 1}, "newest": {"$max": f"${_EVENT}"}}
     for number, place in enumerate(_places(suite, suite.fields)):
         plain[f"nulls{number}"] = {"$sum": {"$cond": [{"$eq": [f"$v{place}", None]}, 1, 0]}}
@@ -89,6 +80,19 @@ def pipeline(suite: Suite, rows: Rows, scope: Any, windows: Sequence[datetime]) 
         {"$group": {"_id": "$one._id", "all": {"$mergeObjects": "$one"}}},
         {"$replaceRoot": {"newRoot": "$all"}},
     ]
+
+
+def flat(suite: Suite, rows: Rows, scope: Any, windows: Sequence[datetime]) -> list[Document]:
+    """Yields the rows of `windows`: `w`, where its window starts, and `v0`, ...: what is at the paths of `suite`."""
+    shown = {
+        "_id": 0,
+        _WINDOW: _at(rows.window) if rows.window else _day(_at(rows.event)),
+        _EVENT: _at(rows.event),
+        **({} if rows.key == "_id" else {_KEY: {"$ifNull": [_at(rows.key), None]}}),
+        **{f"v{place}": {"$ifNull": [_at(path), None]} for place, path in enumerate(_paths(suite))},
+    }
+    known: list[Document] = [{"$match": {_WINDOW: {"$ne": None}}}] if rows.window is None else []
+    return [_match(rows, scope, windows), {"$project": shown}, *known]
 
 
 def values(

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from config.settings import CONFIG_VARIABLE, ConfigError
-from tasks import cli_incidents, cli_notify, cli_quarantine
+from tasks import cli_detector, cli_incidents, cli_notify, cli_quarantine
 from tasks.cli_common import FAILED, INTERRUPTED, NO_MONGO, USAGE, AsJson, Scope, err, out, parse_day, until_stopped
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_quarantine.app, name="quarantine")
 app.add_typer(cli_incidents.app, name="incidents")
+app.add_typer(cli_detector.app, name="detector")
 app.add_typer(cli_notify.slack, name="slack")
 
 

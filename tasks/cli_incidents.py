@@ -49,7 +49,8 @@ def parse_span(text: str) -> timedelta:
     raise typer.BadParameter(f"{text!r} is not a length of time; write it as 90m, 2h, 3d or 1w")
 
 
-def _words(text: str) -> str:
+def parse_words(text: str) -> str:
+    """A note in a few words. Raises typer.BadParameter for none, and for more than are told."""
     if not text.strip():
         raise typer.BadParameter("it is empty; say it in a few words")
     if len(text) > WORDS:
@@ -58,9 +59,10 @@ def _words(text: str) -> str:
 
 
 By = Annotated[
-    str | None, typer.Option(parser=_words, metavar="WHO", help="Who says so; else the account and host of this shell.")
+    str | None,
+    typer.Option(parser=parse_words, metavar="WHO", help="Who says so; else the account and host of this shell."),
 ]
-Why = Annotated[str, typer.Option(parser=_words, metavar="TEXT", help="Why; kept with the incident, and told.")]
+Why = Annotated[str, typer.Option(parser=parse_words, metavar="TEXT", help="Why; kept with the incident, and told.")]
 
 
 @app.command("list")
@@ -107,7 +109,7 @@ def show(
 def ack(
     ids: Ids,
     note: Annotated[
-        str | None, typer.Option(parser=_words, metavar="TEXT", help="What you do about it; kept, and told.")
+        str | None, typer.Option(parser=parse_words, metavar="TEXT", help="What you do about it; kept, and told.")
     ] = None,
     by: By = None,
 ) -> None:

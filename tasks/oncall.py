@@ -226,13 +226,15 @@ def _facts(incident: Incident) -> list[tuple[str, str]]:
     key, facts = incident.key, incident.facts
     windows = [one for one in incident.failing if one]
     more = f", {len(windows) - WINDOWS:,} older" if len(windows) > WINDOWS else ""
+    is_anomaly = incident.kind is Kind.ANOMALY
     return [
         ("dataset", key.dataset), ("scope", key.scope), ("check", f"{key.check} {key.measure}".strip()),
         ("kind", str(incident.kind)), ("expected", facts.expected), ("observed", facts.observed), ("why", facts.why),
-        *(("example", one) for one in facts.examples),
+        *(("accounts for it" if is_anomaly else "example", one) for one in facts.examples),
         ("failing windows", f"{len(windows):,}: {', '.join(windows[-WINDOWS:])}{more}" if windows else ""),
         ("metrics not to trust", ", ".join(incident.metrics)), ("of the scopes", ", ".join(incident.scopes)),
         ("next step", facts.command),
+        ("if it was expected", f"touchstone detector feedback {incident.id} expected" if is_anomaly else ""),
     ]  # fmt: skip
 
 

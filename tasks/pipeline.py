@@ -16,7 +16,7 @@ import luigi
 from config import settings
 from config.catalog import ENTITIES
 from config.settings import Collection
-from tasks import bronze, checks, entities, life, links, metrics, revisions, settle, survey, watched
+from tasks import bronze, checks, entities, judge, life, links, metrics, revisions, settle, survey, watched
 from tasks.foreign import WatchError
 from tasks.ledger import LeaseLostError
 from tasks.noted import NotedTask
@@ -142,18 +142,25 @@ class Unit(NotedTask):
 
     def run(self) -> Iterator[Any]:
         """Ask for one layer after the other."""
+        if not self._finished(f"{self.task_id}/judge"):
+            judge.set_out(self.context, self.place())
         sweep = self._clone(Sweep, source=self.source, unit=self.unit, start=self.start, end=self.end)
         yield sweep
         scopes = bronze.scopes(self.context, _source(self.source), self.unit)
+        if not self._finished(f"{self.task_id}/judge"):
+            judge.set_out(self.context, self.place(), scopes)
         for step, layer in enumerate((self._folds, self._links, self._metrics)):
             name = layer.__name__.strip("_")
             if self._finished(f"{self.task_id}/{name}") is not None:
                 continue  # Luigi runs this from the top again, once what was asked for is done
             self._say(f"{len(scopes)} scopes: {name}", step / 3)
             wanted = [task for scope in scopes for task in layer(scope)]
+            if layer == self._metrics and self._awaits_verdicts(scopes):
+                yield self._clone(judge.Judge)
             self._finish(f"{self.task_id}/{name}", {"tasks": len(wanted)})
             if wanted:
                 yield wanted
+        judge.arrive(self.context, self.place())
         if error := sweep.error():
             raise UnitFailedError(error)
         done = [f"{task.task_family} {scope}" for scope in scopes for task in (Fold, Link, Metrics)]
@@ -175,6 +182,15 @@ class Unit(NotedTask):
             for repair, wanted in ((False, asked), (True, others))
             for days in self._pieces(wanted)
         ]
+
+    def _awaits_verdicts(self, scopes: list[str]) -> bool:
+        """Whether Gold is about to be published that was not judged: for a few times, then it does not wait."""
+        asked = self._finished(f"{self.task_id}/judge") or 0
+        if asked == judge.ASKED or not any(judge.awaited(self.context, scope) for scope in scopes):
+            return False
+        self._finish(f"{self.task_id}/judge", asked + 1)
+        judge.arrive(self.context, self.place())
+        return True
 
     def _pieces(self, days: list[date]) -> list[Days]:
         """First and last day of each piece that one task carries."""
@@ -198,10 +214,13 @@ class Watch(NotedTask):
 
     def run(self) -> None:
         """Look, and judge what has changed."""
+        judge.set_out(self.context, self.place())
         try:
             made = watched.watch(self.context, _dataset(self.dataset), _half_open(self.start, self.end))
         except WatchError as error:
             raise UnitFailedError(str(error)) from None
+        finally:
+            judge.arrive(self.context, self.place())
         self._say(f"{made} windows judged")
         self._finish(self.task_id, {"windows": made}, self.place())
 
@@ -248,6 +267,7 @@ class _Run(NotedTask):
         for _ in range(ROUNDS):
             unwatched = [gap for one in settings.load().datasets for gap in watched.gaps(self.context, one.name, days)]
             gaps = survey.gaps(self.context, days)
+            judge.bring(self.context, {gap.scope for gap in gaps})
             if not gaps and not unwatched:
                 break
             for name in sorted({gap.dataset for gap in unwatched}):

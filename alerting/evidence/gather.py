@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from alerting import configured
-from alerting.evidence import attempts, drift, links, receipts, retired, rules, runs
+from alerting.evidence import anomalies, attempts, drift, links, receipts, retired, rules, runs
 from alerting.evidence.view import View
 from alerting.folding import MARKS, stored
 from alerting.incidents import RANK, Incident
@@ -16,10 +16,10 @@ from config.catalog import DELIVERIES
 def gathered(view: View, *, news: bool) -> list[Report]:
     """What is wrong, and what is mended; with `news` only what the incidents do not say already."""
     found, by_run = rules.failures(view)
-    linked = links.failures(view)
+    linked, strange = links.failures(view), anomalies.failures(view)
     misshapen, proofs = list(rules.misshapen(view)), list(receipts.failures(view))
     tried, drifted = list(attempts.failures(view)), list(drift.failures(view))
-    wrong = [*found, *linked.reports, *misshapen, *proofs, *tried, *drifted, *runs.failures(view)]
+    wrong = [*found, *linked.reports, *misshapen, *proofs, *tried, *drifted, *strange.reports, *runs.failures(view)]
     standing = {(one.key, one.on): one for one in wrong}
     still = configured.read(view.db, view.settings)
     wrong = [one for one in _newest(wrong) if not still.is_retired(one.key, one.kind)]
@@ -30,6 +30,7 @@ def gathered(view: View, *, news: bool) -> list[Report]:
         "rule": lambda reports: rules.detailed(view, reports),
         "link": lambda reports: links.detailed(view, linked, reports),
         "receipt": receipts.detailed,
+        "anomaly": lambda reports: anomalies.detailed(view, strange, reports),
     }
     groups: dict[str, list[Report]] = defaultdict(list)
     for one in wrong:
@@ -37,8 +38,8 @@ def gathered(view: View, *, news: bool) -> list[Report]:
     told = chain.from_iterable(detail[name](group) if name in detail else group for name, group in groups.items())
     mended = chain(
         rules.passes(view, standing, by_run), rules.shaped(view, standing), links.passes(view, linked),
-        receipts.passes(view, standing), attempts.passes(view, standing), drift.passes(view), runs.passes(view),
-        retired.passes(view, still),
+        receipts.passes(view, standing), attempts.passes(view, standing), drift.passes(view), anomalies.passes(view),
+        runs.passes(view), retired.passes(view, still),
     )  # fmt: skip
     return [*told, *mended]
 
@@ -47,6 +48,8 @@ def _source(report: Report) -> str:
     """Who knows its facts; empty where it has them already."""
     if report.kind is Kind.RECEIPT:
         return "receipt"
+    if report.key.check == anomalies.CHECK:
+        return "anomaly"
     if report.kind not in rules.KINDS or report.facts.title:
         return ""
     return "link" if report.key.dataset == DELIVERIES.name else "rule"

@@ -50,7 +50,7 @@ def tellable(
         return known
     empty = not later and not is_watched(key.dataset)
     asked = [one["window"] for one in known if one["report"]["rows"]]
-    values = [_values(view, key, name, asked) for name in measured]
+    values = [values_of(view, key, name, asked) for name in measured]
     return [
         one
         for one in known
@@ -95,7 +95,7 @@ def _of_gold(
     return [one for one in known if all(rows.get(one.get("row_id"), {}).get(name) is not None for name in metrics)]
 
 
-def _values(view: View, key: Key, measure: str, windows: Sequence[datetime]) -> dict[datetime, float | int | None]:
+def values_of(view: View, key: Key, measure: str, windows: Sequence[datetime]) -> dict[datetime, float | int | None]:
     """What was said last of the measure in each of `windows`; one of which nothing was said has no number."""
     if not windows:
         return {}

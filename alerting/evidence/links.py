@@ -14,7 +14,7 @@ from alerting.evidence import rules
 from alerting.evidence.view import SEVERE, View, Window, passed
 from alerting.folding import MARKS
 from alerting.incidents import Incident, Mark
-from alerting.reports import Facts, Key, Report, bounded
+from alerting.reports import ANOMALY, Facts, Key, Report, bounded
 from config import schema
 from config.catalog import DELIVERIES
 
@@ -103,7 +103,7 @@ def passes(view: View, found: Found) -> Iterator[Report]:
     for incident in view.of(*rules.KINDS):
         key = incident.key
         head = found.heads.get(key.scope)
-        if key.dataset != DELIVERIES.name or head is None or not incident.failing:
+        if key.dataset != DELIVERIES.name or key.check == ANOMALY or head is None or not incident.failing:
             continue
         first = min(incident.failing)
         names = [name for name in head.manifests if name.split("|")[-1].split("@")[0] >= first[:4]]

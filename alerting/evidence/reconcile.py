@@ -23,7 +23,7 @@ EFFECTS: Final = 30
 
 
 def reports(db: schema.Db, settings: Settings, now: datetime) -> list[Report]:
-    """All that is wrong in ledger, drift and runs as they stand, and what mends the open incidents."""
+    """All that is wrong in ledger, drift, verdicts and runs as they stand, and what mends the open incidents."""
     return gathered(View(db, settings, now, Store.of(db, settings)), news=False)
 
 

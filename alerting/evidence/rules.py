@@ -17,7 +17,7 @@ from alerting import impact
 from alerting.evidence import known
 from alerting.evidence.view import SEVERE, View, Window, command, is_watched, named, partition, passed
 from alerting.incidents import Incident
-from alerting.reports import Facts, Key, Kind, Report
+from alerting.reports import ANOMALY, Facts, Key, Kind, Report
 from config import catalog, schema
 from quality.findings import Judges, Severity
 from quality.quarantine import SHAPE
@@ -68,7 +68,8 @@ def findings(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], d
     told = set()
     for report, at in ((held.get("report"), held.get("at")), (document.get("report"), document.get("published_at"))):
         for finding in (report or {}).get("findings", ()):
-            if finding["severity"] in SEVERE and finding["rule"] not in told and at is not None:
+            is_rule = finding["rule"] != ANOMALY  # which has evidence of its own
+            if finding["severity"] in SEVERE and is_rule and finding["rule"] not in told and at is not None:
                 told.add(finding["rule"])
                 yield finding, at
 
@@ -118,7 +119,10 @@ def observed(report: Report, finding: Mapping[str, Any]) -> str:
 
 def passes(view: View, failing: Mapping[Window, Report], runs: Runs) -> Iterator[Report]:
     """What mends the open incidents."""
-    mine = [one for one in view.of(*KINDS) if one.key.dataset != catalog.DELIVERIES.name and one.key.check != SHAPE]
+    others = {SHAPE, ANOMALY}
+    mine = [
+        one for one in view.of(*KINDS) if one.key.dataset != catalog.DELIVERIES.name and one.key.check not in others
+    ]
     gone = {(one.key, window) for one in mine for window in one.failing} - failing.keys()
     documents = view.documents((partition(key.dataset, key.scope, window) for key, window in gone), _JUDGED)
     for incident in mine:
@@ -202,7 +206,8 @@ def standing(view: View, reports: Iterable[Report], runs: Runs) -> list[Report]:
     groups: dict[Key, dict[str, datetime]] = defaultdict(dict)
     kept = []
     for one in reports:
-        if one.lasting or one.key in view.open or one.kind not in KINDS or one.key.dataset == catalog.DELIVERIES.name:
+        others = one.kind not in KINDS or one.key.dataset == catalog.DELIVERIES.name or one.key.check == ANOMALY
+        if one.lasting or others or one.key in view.open:
             kept.append(one)
         else:
             groups[one.key][str(one.window)] = one.at

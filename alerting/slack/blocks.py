@@ -114,6 +114,7 @@ def _open(incident: Incident, now: datetime) -> Iterator[Block]:
     yield from parts.effects(incident)
     yield from parts.handled(incident, now)
     yield from parts.next_step(incident)
+    yield from parts.feedback(incident)
 
 
 def _resolved(incident: Incident) -> Iterator[Block]:

@@ -1,10 +1,10 @@
-"""The series around an incident as a picture: what was measured, and which windows are wrong.
+"""The series around an incident as a picture: what was measured, what was expected, and which windows are wrong.
 
 Made without a browser and without the network: Vega-Lite drawn by vl_convert, with nothing that it could load.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import groupby, pairwise
 from typing import Any, Final
@@ -13,6 +13,8 @@ from alerting.incidents import Incident
 from alerting.slack import text as say
 from config import schema
 from quality import observations
+from quality.detector import verdicts
+from quality.detector.verdicts import Cell
 from quality.observations import Series, Statement
 
 BEFORE: Final = 60
@@ -22,7 +24,7 @@ WIDTH: Final = 800
 HEIGHT: Final = 260
 SCALE: Final = 2
 """Pixels a point: Slack shows pictures at half their size on most screens."""
-INK, GREY, BLUE, RED = "#1d1c1d", "#868686", "#1264a3", "#d0021b"
+INK, GREY, BLUE, RED, PALE = "#1d1c1d", "#868686", "#1264a3", "#d0021b", "#9dc3e6"
 FONT: Final = "Liberation Sans, DejaVu Sans, Arial, sans-serif"
 TITLE: Final = 90
 DAY: Final = 86_400_000
@@ -31,6 +33,9 @@ FEWEST: Final = 13
 """Days that are shown at least, besides the last."""
 FEW: Final = 40
 """Windows up to which each has a point of its own."""
+
+ROOM: Final = 0.5
+"""How far beyond all values the expected range is shown: a wide one must not press them flat."""
 
 Value = dict[str, Any]
 
@@ -45,15 +50,19 @@ def png(db: schema.Db, incident: Incident) -> bytes | None:
     known = observations.latest(db, of, schema.start_of(shown[0]), schema.start_of(shown[1]))
     if not any(one.value is not None for one in known):
         return None
-    return drawn(of, known, incident.failing)
+    found = verdicts.find(db, of.dataset, of.scope, shown)
+    cells = {one.window: cell for one in found for cell in one.cells if cell.measure == of.measure}
+    return drawn(of, known, incident.failing, cells)
 
 
-def drawn(of: Series, known: Sequence[Statement], failing: Sequence[str]) -> bytes:
+def drawn(
+    of: Series, known: Sequence[Statement], failing: Sequence[str], cells: Mapping[date, Cell] | None = None
+) -> bytes:
     """The picture of `specification`; one of `known` at least is a number."""
     import vl_convert  # noqa: PLC0415 - 40 MB, and most processes draw nothing
 
     picture: bytes = vl_convert.vegalite_to_png(
-        json.dumps(specification(of, known, failing)), scale=SCALE, allowed_base_urls=[]
+        json.dumps(specification(of, known, failing, cells)), scale=SCALE, allowed_base_urls=[]
     )
     return picture
 
@@ -68,12 +77,19 @@ def _shown(incident: Incident) -> tuple[date, date] | None:
     return date.fromordinal(max(last - BEFORE, 1)), date.fromordinal(min(last + AFTER, date.max.toordinal()))
 
 
-def specification(of: Series, known: Sequence[Statement], failing: Sequence[str]) -> Value:
-    """Vega-Lite: a line with gaps where there is no number, failing windows red, unknown ones crossed at the foot."""
+def specification(
+    of: Series, known: Sequence[Statement], failing: Sequence[str], cells: Mapping[date, Cell] | None = None
+) -> Value:
+    """Vega-Lite: a line with gaps where there is no number, failing windows red, unknown ones crossed at the foot.
+
+    cells: what was expected of windows, drawn below the line as a range for each of them.
+    """
     wrong = {window[:10] for window in failing}
     points = [_point(one, wrong) for one in known]
     numbers = [one for one in points if one["value"] is not None]
     low, high = min(one["value"] for one in numbers), max(one["value"] for one in numbers)
+    ranges = _ranges(cells or {}, low, high)
+    low, high = min([low, *(one["low"] for one in ranges)]), max([high, *(one["high"] for one in ranges)])
     foot = min(0, low)
     unknown = [{**one, "value": foot} for one in points if one["value"] is None]
     bands = [
@@ -86,6 +102,7 @@ def specification(of: Series, known: Sequence[Statement], failing: Sequence[str]
     layers: list[Value] = [
         {"data": {"values": bands}, "mark": {"type": "rect", "color": RED, "opacity": 0.12},
          "encoding": {"x": _x("from", domain), "x2": {"field": "to"}}},
+        *_range_layers(ranges, {"x": _x("from", domain), "x2": {"field": "to"}}, _y(of.measure, foot, high)),
         {"data": {"values": _lines(points)},
          "mark": {"type": "line", "color": BLUE, "strokeWidth": 2, "strokeJoin": "round"},
          "encoding": place | {"detail": {"field": "run"}}},
@@ -101,7 +118,7 @@ def specification(of: Series, known: Sequence[Statement], failing: Sequence[str]
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "width": WIDTH, "height": HEIGHT, "padding": 16, "background": "white",
-        "title": {"text": _plain(f"{of.measure} of {of.scope}"), "subtitle": _legend(of, wrong, unknown),
+        "title": {"text": _plain(f"{of.measure} of {of.scope}"), "subtitle": _legend(of, wrong, unknown, ranges),
                   "anchor": "start", "fontWeight": 600, "fontSize": 18, "subtitleFontSize": 13, "subtitleColor": GREY,
                   "color": INK, "offset": 14, "limit": WIDTH},
         "layer": layers,
@@ -110,6 +127,33 @@ def specification(of: Series, known: Sequence[Statement], failing: Sequence[str]
                             "titleFontWeight": "normal", "gridColor": "#ececec", "domainColor": "#c8c8c8",
                             "tickColor": "#c8c8c8"}},
     }  # fmt: skip
+
+
+def _ranges(cells: Mapping[date, Cell], low: float, high: float) -> list[Value]:
+    """What was expected window by window, cut where it leaves what is shown: around the values `low` to `high`."""
+    known = [(day, one.low, one.high, one.expected) for day, one in sorted(cells.items())]
+    whole = [(day, a, b, b if c is None else c) for day, a, b, c in known if a is not None and b is not None]
+    if not whole:
+        return []
+    floor, top = min(low, *(one[3] for one in whole)), max(high, *(one[3] for one in whole))
+    room = ROOM * max(top - floor, abs(top) / 2)
+    least, most = floor - room, top + room
+    return [
+        {"from": f"{day}T00:00Z", "to": f"{_plus(day.isoformat(), 1)}T00:00Z", "low": min(max(a, least), most),
+         "high": max(min(b, most), least), "value": c}
+        for day, a, b, c in whole
+    ]  # fmt: skip
+
+
+def _range_layers(ranges: Sequence[Value], x: Value, y: Value) -> list[Value]:
+    if not ranges:
+        return []
+    data = {"values": list(ranges)}
+    high = {"y": y | {"field": "low"}, "y2": {"field": "high"}}
+    return [
+        {"data": data, "mark": {"type": "rect", "color": PALE, "opacity": 0.4}, "encoding": x | high},
+        {"data": data, "mark": {"type": "rule", "color": PALE, "strokeWidth": 2}, "encoding": x | {"y": y}},
+    ]
 
 
 def _point(one: Statement, wrong: set[str]) -> Value:
@@ -134,8 +178,9 @@ def _dots(numbers: Sequence[Value], points: Sequence[Value]) -> list[Value]:
     return [one for of in runs.values() for one in of if one["state"] == "fails" or len(of) == 1]
 
 
-def _legend(of: Series, wrong: set[str], unknown: Sequence[Value]) -> str:
+def _legend(of: Series, wrong: set[str], unknown: Sequence[Value], ranges: Sequence[Value]) -> str:
     told = [of.dataset]
+    told += ["expected range (pale blue)"] if ranges else []
     told += [f"{len(wrong)} failing (red)"] if wrong else []
     told += [f"{len(unknown)} unknown (crosses)"] if unknown else []
     return _plain(" · ".join(told))

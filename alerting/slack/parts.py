@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from alerting import impact
 from alerting.folding import MARKS
-from alerting.incidents import Event, Incident
+from alerting.incidents import Event, Incident, Kind
 from alerting.slack import text as say
 
 Block = dict[str, Any]
@@ -135,6 +135,7 @@ def examples(incident: Incident) -> Iterator[Block]:
     lines = [one if len(one) <= EXAMPLE else one[: EXAMPLE - 1] + say.ELLIPSIS for one in shown if one]
     if lines:
         name = "Examples" if len(lines) > 1 else "Example"
+        name = "What accounts for it" if incident.kind is Kind.ANOMALY else name
         yield section(f"*{name}*\n{say.block(chr(10).join(lines), EXAMPLES * EXAMPLE + 100)}")
 
 
@@ -172,6 +173,13 @@ def next_step(incident: Incident, title: str = "Next step") -> Iterator[Block]:
     if not say.is_exact(command, COMMAND):
         command = f"touchstone incidents show {incident.id}"
     yield section(f"*{title}*\n{say.block(command, COMMAND)}")
+
+
+def feedback(incident: Incident) -> Iterator[Block]:
+    """How to tell the detector what an anomaly was: it learns from either."""
+    if incident.kind is Kind.ANOMALY:
+        command = say.block(f"touchstone detector feedback {incident.id} expected", COMMAND)
+        yield section(f"*If it was expected* (else say `fault`: then these days never teach)\n{command}")
 
 
 def story(events: Sequence[Event]) -> Iterator[Block]:

@@ -7,6 +7,9 @@ from typing import Final
 from alerting import impact
 from alerting.folding import acknowledge, fold, fold_all, silence, with_effects
 from alerting.incidents import Facts, Incident, Key, Kind, Report, State, Told, first_id
+from alerting.reports import ANOMALY
+from quality.detector import explain, verdicts
+from quality.detector.verdicts import Cell, Contributor, Verdict
 from quality.findings import Severity
 
 SCOPE: Final = "acme/checkout"
@@ -15,11 +18,11 @@ HOUR: Final = timedelta(hours=1)
 
 
 def samples(now: datetime | None = None) -> list[Incident]:
-    """All eleven, as they stand at `now`: ten open ones, and one that is resolved; each as if it had been told once."""
+    """All twelve, as they stand at `now`: eleven open, and one that is resolved; each as if it had been told once."""
     now = now or datetime.now(UTC)
     made = (
-        _finding, _warning, _broken_check, _failed_receipt, _unproven_receipt, _drift, _killed, _missing, _delivery,
-        _storm,
+        _finding, _warning, _broken_check, _failed_receipt, _unproven_receipt, _drift, _anomaly, _killed, _missing,
+        _delivery, _storm,
     )  # fmt: skip
     return [_told(incident, now) for incident in (*(one(now) for one in made), resolved(now))]
 
@@ -126,6 +129,35 @@ def _drift(now: datetime) -> Incident:
     key = Key("bronze.git.commits", "*", "drift", "payload.stats.additions")
     report = replace(_report(key, now - HOUR, Kind.DRIFT, facts), window=_day(now, 0))
     return fold(None, replace(report, severity=Severity.WARNING, metrics=(), scopes=()))
+
+
+def _anomaly(now: datetime) -> Incident:
+    day = _day(now, 1)
+    verdict = Verdict(
+        "silver.changes", SCOPE, day, verdicts.State.ANOMALY, now - HOUR, "sample", "", rarity=40.0, blocks=True,
+        cells=(
+            Cell("rows", 12, 44.2, 30.6, 58.4, 0.9, "today", 210, "count"),
+            Cell("distinct.author", 2, 9.1, 5.0, 13.9, 0.7, "today", 210, "count"),
+            Cell("freshness_seconds", 30_600, 3_100, 240, 19_800, 0.6, "today", 210, "duration"),
+        ),
+        contributors=(
+            Contributor("scope", SCOPE, 12, 44.2, 0.92),
+            Contributor("author", "dev-3f9c", 0, 14, 0.43),
+            Contributor("author", "dev-b01d", 1, 9.5, 0.26),
+        ),
+    )  # fmt: skip
+    held = "Gold of this day is held back until it is repaired, or said to be expected"
+    facts = Facts(
+        title=explain.title(verdict),
+        expected=explain.expected(verdict),
+        observed=explain.observed(verdict),
+        why=f"{explain.reasons(verdict)}. {held}",
+        command=f"touchstone explain silver.changes {day} --scope {SCOPE}",
+        examples=explain.contributors(verdict),
+        series=("silver.changes", SCOPE, "rows"),
+    )
+    report = _report(Key("silver.changes", SCOPE, ANOMALY), verdict.judged_at, Kind.ANOMALY, facts)
+    return fold(None, replace(report, window=day, lasting=True))
 
 
 def _killed(now: datetime) -> Incident:

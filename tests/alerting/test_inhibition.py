@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from alerting.folding import fold_all
-from alerting.impact import ALL, metrics, of_place, upstream
+from alerting.impact import ALL, metrics, of_place
 from alerting.incidents import Incident
 from alerting.inhibition import REACH, cause_of, causes
 from alerting.reports import Facts, Key, Kind, Report
+from config.catalog import upstream
 from quality.findings import Severity
 from tasks.transforms import gold
 
@@ -32,6 +33,10 @@ def incident(dataset: str, check: str, *windows: str, scope: str = "acme/api", *
 
 def receipt(dataset: str, *windows: str, **facts: Any) -> Incident:
     return incident(dataset, "receipt", *windows or (DAY,), kind=Kind.RECEIPT, **facts)
+
+
+def strange(dataset: str, *windows: str, **facts: Any) -> Incident:
+    return incident(dataset, "anomaly", *windows or (DAY,), **{"kind": Kind.ANOMALY, "severity": WARNING, **facts})
 
 
 def drift(path: str, window: str = DAY) -> Incident:
@@ -90,6 +95,68 @@ def test_what_follows_from_a_problem_is_its_effect(effect: Incident, cause: Inci
 def test_what_does_not_follow_is_told_by_itself(one: Incident, other: Incident) -> None:
     """Other datasets, scopes, windows, reasons; and nothing worse hides behind the same reason."""
     assert causes([one, other]) == {}
+
+
+AFTER, LONG_AFTER = "2026-10-27", "2026-10-28"
+"""As far from DAY as an episode goes, and a day farther."""
+ODD_TAGS = strange("bronze.git.tags")
+ODD_DEPLOYMENTS = strange("silver.deployments")
+ODD_GOLD = strange("gold.dora_daily", severity=CRITICAL)
+BROKEN = {
+    layer: strange(dataset, kind=Kind.BROKEN_CHECK)
+    for layer, dataset in (("bronze", "bronze.git.tags"), ("silver", "silver.deployments"))
+}
+IN_DOUBT = receipt("bronze.git.tags", severity=WARNING)
+
+
+@pytest.mark.parametrize(
+    ("anomaly", "cause"),
+    [
+        (ODD_DEPLOYMENTS, ODD_TAGS), (ODD_GOLD, ODD_TAGS), (ODD_GOLD, ODD_DEPLOYMENTS),
+        (strange("gold.dora_daily", DAY, "2026-10-22"), strange("bronze.git.tags", DAY, "2026-10-21")),
+        (strange("gold.dora_daily", DAY, AFTER), ODD_TAGS), (BROKEN["silver"], BROKEN["bronze"]),
+        (ODD_TAGS, TAGS), (ODD_TAGS, IN_DOUBT), (ODD_GOLD, TAGS), (ODD_TAGS, SWEEP), (ODD_DEPLOYMENTS, FOLD),
+        (strange("bronze.git.commits"), drift("author")), (strange("silver.changes"), drift("author")),
+        (strange("bronze.git.commits", severity=CRITICAL), drift("a")),
+        (strange("silver.changes", severity=CRITICAL), CHANGES),
+        (strange("shop.orders", scope="eu"), HEAD), (strange("shop.orders", scope="eu"), ORDERS),
+    ],
+    ids=lambda one: f"{one.key.dataset} {one.key.check}",
+)  # fmt: skip
+def test_an_anomaly_follows_from_what_is_known_to_be_wrong_and_from_itself_below(
+    anomaly: Incident, cause: Incident
+) -> None:
+    assert causes([anomaly, cause]) == {anomaly.id: cause.id}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (ODD_TAGS, strange("bronze.git.tags", scope="acme/web")), (ODD_TAGS, strange("bronze.git.commits")),
+        (ODD_DEPLOYMENTS, strange("bronze.git.tags", "2026-10-19")), (ODD_DEPLOYMENTS, strange("bronze.git.commits")),
+        (strange("gold.dora_daily", DAY, LONG_AFTER), ODD_TAGS),
+        (DEPLOYMENTS, ODD_TAGS), (GOLD, ODD_DEPLOYMENTS), (MISSING, ODD_TAGS),
+        (strange("silver.deployments", kind=Kind.BROKEN_CHECK), ODD_TAGS), (ODD_DEPLOYMENTS, BROKEN["bronze"]),
+        (BROKEN["bronze"], TAGS), (DEPLOYMENTS, BROKEN["bronze"]),
+        (ODD_TAGS, incident("bronze.git.tags", "volume", DAY, kind=Kind.BROKEN_CHECK)),
+        (strange("bronze.git.tags", severity=CRITICAL), IN_DOUBT),
+        (strange("silver.changes", severity=CRITICAL), incident("silver.changes", "sha", DAY, severity=WARNING)),
+        (strange("silver.changes"), incident("silver.changes", "sha", "2026-10-19")),
+        (ODD_TAGS, KILLED), (ODD_TAGS, MISSING),
+    ],
+    ids=lambda one: f"{one.key.dataset} {one.key.check}",
+)  # fmt: skip
+def test_an_anomaly_causes_nothing_else_and_is_not_explained_by_what_is_about_something_else(
+    one: Incident, other: Incident
+) -> None:
+    """Other scopes, streams, windows; a detector that broke; doubt where something critical is strange."""
+    assert causes([one, other]) == {}
+
+
+def test_the_same_anomaly_in_all_layers_is_told_by_the_lowest_and_that_by_what_explains_it() -> None:
+    everything = [ODD_GOLD, ODD_DEPLOYMENTS, ODD_TAGS]
+    assert causes(everything) == {ODD_GOLD.id: ODD_TAGS.id, ODD_DEPLOYMENTS.id: ODD_TAGS.id}
+    assert causes([*everything, TAGS]) == dict.fromkeys([one.id for one in everything], TAGS.id)
 
 
 def test_a_chain_points_at_its_root() -> None:

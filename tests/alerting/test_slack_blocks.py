@@ -236,7 +236,7 @@ def test_a_refused_message_gets_poorer_and_keeps_its_key() -> None:
     assert blocks.smaller(least) is None
 
 
-@pytest.mark.parametrize("name", ["finding", "receipt_reminder", "storm", "resolved"])
+@pytest.mark.parametrize("name", ["finding", "receipt_reminder", "storm", "anomaly", "resolved"])
 def test_a_message_is_what_it_was_when_somebody_looked_at_it(name: str) -> None:
     """Whoever changes the look, looks: set the variable that REWRITE names, and read the difference."""
     every = {one.kind: one for one in samples(NOW)[::-1]}
@@ -245,6 +245,7 @@ def test_a_message_is_what_it_was_when_somebody_looked_at_it(name: str) -> None:
         "finding": blocks.root(every[Kind.FINDING], NOW, page_url="https://status.example/", mention=("U0ANA",)),
         "receipt_reminder": blocks.reply(receipt, Reason.REMINDER, NOW),
         "storm": blocks.root(every[Kind.STORM], NOW),
+        "anomaly": blocks.root(every[Kind.ANOMALY], NOW),
         "resolved": blocks.root(resolved(NOW), NOW),
     }[name]
     path = DATA / "slack" / f"{name}.json"
@@ -260,6 +261,7 @@ def test_samples_are_of_every_kind_that_people_meet_and_their_codes_are_one_line
         Kind.BROKEN_CHECK,
         Kind.RECEIPT,
         Kind.DRIFT,
+        Kind.ANOMALY,
         Kind.TASK,
         Kind.MISSING,
         Kind.DELIVERY,

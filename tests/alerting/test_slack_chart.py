@@ -13,6 +13,8 @@ from alerting.incidents import Facts, Incident, Key, Kind, Report
 from alerting.slack import chart
 from config import mongo, schema, settings
 from quality import observations
+from quality.detector import verdicts
+from quality.detector.verdicts import Cell, State, Verdict
 from quality.observations import Cause, Observation, Series, Statement
 
 NOW = datetime(2026, 5, 2, 3, 14, tzinfo=UTC)
@@ -106,6 +108,44 @@ def test_what_fails_is_red_what_is_unknown_is_crossed_and_gaps_are_gaps() -> Non
     assert [one["day"] for one in dots if one["state"] == "fails"] == ["2026-05-01"]
     assert [one["day"] for one in unknown] == ["2026-04-28"]
     assert "2 failing (red) · 1 unknown (crosses)" in drawn["title"]["subtitle"]
+
+
+def cell(low: float | None, expected: float | None, high: float | None, measure: str = "") -> Cell:
+    return Cell(measure or SERIES.measure, 1, expected, low, high, 0.5, "today", 60, "count")
+
+
+def test_what_was_expected_is_drawn_below_the_line_where_it_is_known() -> None:
+    known: dict[date, float | None] = {before(2): 3.0, before(1): 4.0, LAST: 0.0}
+    cells = {before(1): cell(2.0, 3.0, 5.0), LAST: cell(2.5, 3.5, 9e9), before(2): cell(None, None, None)}
+    drawn = chart.specification(SERIES, statements(known), [LAST.isoformat()], cells)
+    _, ranges, middles, lines = (values(drawn, layer) for layer in range(4))
+    assert [(one["from"][:10], one["low"], one["value"]) for one in ranges] == [
+        ("2026-04-30", 2.0, 3.0), ("2026-05-01", 2.5, 3.5),
+    ]  # fmt: skip
+    assert ranges == middles
+    assert ranges[0]["high"] == 5.0
+    assert 5.0 < ranges[1]["high"] <= 4.0 * (1 + chart.ROOM), "a wide range must not press the values flat"
+    assert len(lines) == 3
+    assert "expected range" in drawn["title"]["subtitle"]
+
+
+def test_the_ranges_are_those_of_the_verdicts_on_the_measure(db: schema.Db, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(db, {before(n): 5.0 for n in range(9)})
+    cells = (cell(1, 2, 3, "rows"), cell(4, 5, 6))
+    judged = [
+        Verdict(*SERIES[:2], day, State.NORMAL, NOW, "r", "d", cells=cells) for day in (LAST, before(3), before(99))
+    ]
+    verdicts.put(db, [*judged, replace(judged[0], scope="acme/web", window=before(1))])
+    monkeypatch.setattr(chart, "drawn", lambda *given: repr(sorted(given[3].items())).encode())
+    drawn = chart.png(db, incident(LAST))
+    assert drawn == repr([(before(3), cells[1]), (LAST, cells[1])]).encode()
+
+
+@pytest.mark.parametrize("numbers", [(0.0, 0.0, 0.0), (-1e300, 0.0, 1e300), (5.0, None, 6.0), (-3.0, -2.0, -1.0)])
+def test_any_range_can_be_drawn(db: schema.Db, numbers: tuple[float, float | None, float]) -> None:
+    put(db, {LAST: 0.0})
+    verdicts.put(db, [Verdict(*SERIES[:2], LAST, State.ANOMALY, NOW, "r", "d", 2.0, (cell(*numbers),))])
+    assert chart.png(db, incident(LAST)) is not None
 
 
 def test_of_many_windows_only_those_have_points_that_fail_or_stand_alone() -> None:

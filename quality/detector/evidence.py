@@ -1,0 +1,125 @@
+"""How far each cell strays, at several time scales: the features that the forest isolates cells by.
+
+Every feature is >= 0 and larger is stranger. Those of values are in standard deviations, those of chances in nats.
+"""
+
+import numpy as np
+
+from quality.detector import transforms
+from quality.detector.expectation import LEVEL, LONG, Walk
+from quality.detector.layout import COUNT, GIVEN, HARMS, RATIO, Block
+from quality.detector.panel import BoolArray, FloatArray, Harm
+from quality.detector.repeats import constancy, stale
+from quality.detector.rolling import before, windowed
+from quality.detector.scales import rows_behind
+from quality.detector.zeros import zero
+
+FEATURES = ("today", "three", "week", "drift", "constant", "stale", "zero")
+CLIP = 4.0  # standard deviations that one window adds to accumulated evidence at most
+REACH = 15.0  # all features end here: beyond, nothing is stranger
+FREEDOM = 10.0  # degrees of freedom of the tails of durations and numbers
+HOLIDAY = 0.7  # holidays are of many kinds: what is off on one counts less
+THREE, FORTNIGHT = 3, 14  # windows
+PRIOR_MASS = 14.0  # windows that the prior of accumulated evidence is worth
+PRIOR_VARIANCE = 1.5  # of accumulated evidence, until learnt; 1 if windows were independent
+CALMEST = 0.7  # standard deviation of accumulated evidence at least
+WEIGHTS = {Harm.BOTH: (1.0, 1.0), Harm.FALL: (1.0, 0.5), Harm.RISE: (0.35, 1.0)}
+FELT = np.array([WEIGHTS[harm] for harm in HARMS])  # by harm: how much a fall counts, and a rise
+FRESH = 0.2  # how much it counts that an age falls: something came in
+
+
+def deviations(block: Block, walk: Walk) -> FloatArray:
+    """T x C: signed deviates; on a holiday anything between its weekday and a rest day is expected."""
+    day, rest = walk.level + walk.season, walk.level + walk.rest
+    free = block.holiday[:, block.stream]
+    near = np.clip(walk.y, np.minimum(day, rest), np.maximum(day, rest))
+    return np.asarray(_tails(block, walk, np.where(free, near, day)) * np.where(free, HOLIDAY, 1.0))
+
+
+def features(block: Block, walk: Walk, z: FloatArray) -> FloatArray:
+    """T x C x len(FEATURES), of the deviates `z`."""
+    quiet = np.where(block.holiday[:, block.stream], 0 * z, z)
+    found = (
+        np.abs(felt(z, block)),
+        _usual(_lasting(block, walk, quiet, THREE), walk.taught),
+        _usual(_lasting(block, walk, quiet, block.season), walk.taught),
+        _drift(block, walk),
+        constancy(block),
+        stale(block),
+        zero(block, walk.taught),
+    )
+    return np.minimum(np.nan_to_num(np.stack(found, axis=-1).astype(np.float32)), REACH)
+
+
+def weights_of(block: Block) -> FloatArray:
+    """C x 2: how much a fall counts, and a rise."""
+    weights = FELT[block.harm]
+    weights[block.age, 0] = FRESH
+    return np.asarray(weights)
+
+
+def felt(z: FloatArray, block: Block) -> FloatArray:
+    """Deviates by the harm they do."""
+    weights = weights_of(block)
+    return np.asarray(z * np.where(z < 0, weights[:, 0], weights[:, 1]))
+
+
+def _tails(block: Block, walk: Walk, expected: FloatArray) -> FloatArray:
+    """Deviates by the tail of the scale: negative binomial, binomial, or Student's."""
+    with np.errstate(invalid="ignore"):
+        z = np.where(walk.y == expected, 0.0, (walk.y - expected) / walk.width)
+    z[np.isnan(walk.width)] = np.nan
+    seen, other = np.isfinite(z), ~np.isin(block.nature, [COUNT, RATIO, GIVEN])
+    z[:, other] = transforms.student_deviation(z[:, other], FREEDOM)
+    at = seen & (block.nature == COUNT)
+    z[at] = transforms.count_deviation(block.values[at], transforms.count_value(expected[at]), walk.width[at])
+    at = seen & (block.nature == RATIO)
+    rows = np.minimum(1 / walk.width[at] ** 2, rows_behind(block)[at])
+    z[at] = transforms.ratio_deviation(block.values[at], expected[at], rows)
+    return np.clip(z, -transforms.FURTHEST, transforms.FURTHEST)
+
+
+def _lasting(block: Block, walk: Walk, z: FloatArray, length: int) -> FloatArray:
+    """Sum of the last `length` deviates from the level before them, over the root of their number; NaN: not seen.
+
+    A level that follows what is strange would hide what lasts.
+    """
+    p = np.clip(walk.level, 0.01, 0.99)
+    unit = walk.width * np.where(block.nature == RATIO, np.sqrt(p * (1 - p)), 1.0)
+    first = _earlier(walk, length - 1)
+    total, number = np.zeros_like(z), np.zeros_like(z)
+    for back in range(min(length, len(z))):
+        then = slice(0, len(z) - back)
+        moved = np.nan_to_num((walk.level[then] - first[back:]) / unit[then])
+        one = np.clip(felt(z[then] + np.where(z[then] == 0, 0, moved), block), -CLIP, CLIP)
+        seen = np.isfinite(one)
+        total[back:] += np.where(seen, one, 0)
+        number[back:] += seen
+    return np.where(np.isfinite(z) & (number >= min(length, 2)), total / np.sqrt(np.maximum(number, 1)), 0 * z)
+
+
+def _earlier(walk: Walk, windows: int) -> FloatArray:
+    """The level so many windows ago; NaN if what is normal has changed since."""
+    level = np.vstack([np.full((min(windows, len(walk.level)), walk.level.shape[1]), np.nan), walk.level])
+    row = np.arange(len(walk.level))[:, None]
+    return np.where((walk.base > row - windows) & (walk.base > 0), np.nan, level[: len(walk.level)])
+
+
+def _usual(lasting: FloatArray, taught: BoolArray) -> FloatArray:
+    """Accumulated evidence in units of what it has been: windows that follow each other are not independent."""
+    seen = np.isfinite(lasting)
+    square = before(windowed(np.where(taught & seen, np.nan_to_num(lasting) ** 2, 0.0), LONG))
+    number = before(windowed((taught & seen).astype(float), LONG))
+    usual = np.sqrt((square + PRIOR_MASS * PRIOR_VARIANCE) / (number + PRIOR_MASS))
+    return np.where(seen, np.abs(lasting) / np.maximum(usual, CALMEST), np.nan)
+
+
+def _drift(block: Block, walk: Walk) -> FloatArray:
+    """The last fortnight against the level of LEVEL windows ago; of counts growth is no harm."""
+    old = _earlier(walk, LEVEL)
+    old[:, np.isin(block.nature, [COUNT, GIVEN])] = np.nan
+    z = felt(np.clip(_tails(block, walk, old + walk.season), -CLIP, CLIP), block)
+    seen = np.isfinite(z)
+    number = windowed(seen.astype(float), FORTNIGHT)
+    mean = windowed(np.nan_to_num(z), FORTNIGHT) / np.sqrt(np.maximum(number, 1))
+    return _usual(np.where(seen & (number > 1), mean, 0 * z), seen)
