@@ -17,22 +17,22 @@ from tests.harness import make_context
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mongod.Embedded]:
+def shared_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mongod.Embedded]:
     """A real server, or a failure: never a skip."""
     with mongod.embedded(tmp_path_factory.mktemp("state")) as embedded:
         yield embedded
 
 
 @pytest.fixture(scope="session")
-def mongo_uri(server: mongod.Embedded) -> str:
+def mongo_uri(shared_mongod: mongod.Embedded) -> str:
     """Where it is."""
-    return server.uri
+    return shared_mongod.uri
 
 
 @pytest.fixture
-def database(server: mongod.Embedded, mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def database(shared_mongod: mongod.Embedded, mongo_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of a database of one's own, which the environment names too."""
-    _end_if_gone(server)
+    _end_if_gone(shared_mongod)
     name = f"test_{secrets.token_hex(6)}"
     monkeypatch.setenv("TOUCHSTONE_MONGO_URI", mongo_uri)
     monkeypatch.setenv("TOUCHSTONE_MONGO_DATABASE", name)

@@ -37,13 +37,17 @@ def deviations(block: Block, walk: Walk) -> FloatArray:
 
 
 def features(block: Block, walk: Walk, z: FloatArray) -> FloatArray:
-    """T x C x len(FEATURES), of the deviates `z`."""
-    quiet = np.where(block.holiday[:, block.stream], 0 * z, z)
-    found = (
-        np.abs(felt(z, block)),
+    """T x C x len(FEATURES), of the deviates `z`. On a holiday nobody is late: nothing is added to an age."""
+    free = block.holiday[:, block.stream]
+    quiet = np.where(free, 0 * z, z)
+    added = (
         _usual(_lasting(block, walk, quiet, THREE), walk.taught),
         _usual(_lasting(block, walk, quiet, block.season), walk.taught),
         _drift(block, walk),
+    )
+    found = (
+        np.abs(felt(z, block)),
+        *(np.where(free & block.age, 0 * z, one) for one in added),
         constancy(block),
         stale(block),
         zero(block, walk.taught),
