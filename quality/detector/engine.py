@@ -10,7 +10,7 @@ change), nor has a count on the first free day, or the first working day, that t
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class Judgement:
     blind: BoolArray  # T x F: too little history for an opinion
     history: IntArray  # T x F: observations before the window that teach
     drivers: IntArray  # T x F: index into evidence.FEATURES of what made the cell strange; -1: nothing
+    quiet: BoolArray  # T: most sources fell together, so it is judged like a holiday
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +73,7 @@ def judge(streams: Sequence[Stream], options: Options = Options(), *, since: dat
     for week in sorted({int(week) for one in judged for week in np.unique((one.of.day + MONDAY) // WEEK)}):
         if (week + 1) * WEEK - MONDAY > first:
             _judge_week(judged, week * WEEK - MONDAY, first, options)
-    found = {name: one for part in judged for name, one in _judgements(part)}
+    found = {name: one for part in judged for name, one in _judgements(part, quiet)}
     return [found.get(stream.name) or _nothing(stream) for stream in streams]
 
 
@@ -141,7 +142,7 @@ def _scored(model: forest.Scorer, features: FloatArray, norm: FloatArray) -> Flo
     return score
 
 
-def _judgements(one: Judged) -> Iterator[tuple[str, Judgement]]:
+def _judgements(one: Judged, quiet: frozenset[date]) -> Iterator[tuple[str, Judgement]]:
     block, walk, features = one.of.block, one.of.walk, one.of.features
     values = bounds.bounds(block, walk, one.limit[:, block.stream])
     driver = np.where(np.isfinite(one.score) & (features.max(-1) > 0), features.argmax(-1), -1)
@@ -164,6 +165,7 @@ def _judgements(one: Judged) -> Iterator[tuple[str, Judgement]]:
                 blind[rows, order],
                 walk.history[rows, order],
                 driver[rows, order],
+                np.array([stream.start + timedelta(days=row) in quiet for row in range(stream.windows)], bool),
             ),
         )
 
@@ -172,5 +174,5 @@ def _nothing(stream: Stream) -> Judgement:
     """Of a stream without windows or measures."""
     windows = np.full(stream.windows, np.nan)
     cells = np.full(stream.values.shape, np.nan)
-    no, history = np.zeros(stream.windows, bool), np.zeros(stream.values.shape, np.int64)
-    return Judgement(windows, no, windows, cells, cells, cells, cells, np.ones(cells.shape, bool), history, history - 1)
+    no, none = np.zeros(stream.windows, bool), np.zeros(stream.values.shape, np.int64)
+    return Judgement(windows, no, windows, cells, cells, cells, cells, none == 0, none, none - 1, no)

@@ -30,6 +30,7 @@ from quality.detector.verdicts import CELLS, Cell, State, Verdict
 
 log = logging.getLogger(__name__)
 
+TOGETHER: Final = "most sources fell together on that day, so it was judged like a holiday"
 LONGEST: Final = 500
 """Characters of an error that are kept."""
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -90,6 +91,7 @@ def verdict(of: Panelled, judgement: Judgement, row: int, settings: Settings) ->
         rarity=max(rarity, 1.0) if state is State.ANOMALY else rarity,
         cells=tuple(_cells(of, judgement, row)),
         missing=_missing(of, judgement, row) if state is State.BLIND else "",
+        together=TOGETHER if judgement.quiet[row] else "",
         blocks=state is State.ANOMALY and settings.detector.of(of.dataset).block_on_anomaly,
     )
 

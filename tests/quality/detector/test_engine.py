@@ -142,6 +142,7 @@ def test_all_fall_together_is_a_holiday_and_one_alone_is_not() -> None:
     rows = 0
     alone, together = last(*sources(1))[0], last(*sources(4))[0]
     assert alone.alarm[-1]
+    assert (together.quiet[-1], alone.quiet[-1]) == (True, False)
     assert together.cells[-1, rows] < alone.cells[-1, rows]
     assert together.low[-1, rows] <= 9 <= together.high[-1, rows]
     assert last(*sources(2))[0].alarm[-1]

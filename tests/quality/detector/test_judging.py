@@ -109,6 +109,22 @@ def test_a_volume_that_falls_to_nothing_is_an_anomaly_that_explains_itself(conte
     assert [verdict(context, back).state for back in (3, 1, 0)] == [State.NORMAL] * 3
 
 
+@pytest.mark.parametrize(("fall", "state"), [(1, State.ANOMALY), (4, State.NORMAL)])
+def test_sources_that_all_fall_on_a_friday_had_a_day_off_and_one_alone_did_not(
+    context: Context, fall: int, state: State
+) -> None:
+    names = [Name(dataset, "all") for dataset in ("builds", "merges", "tickets", "deploys")]
+    for seed, name in enumerate(names):
+        told = usual(seed=seed)
+        if seed < fall:
+            told[day(1)] |= {"rows": 9}
+        record(context, told, name)
+    judge(context)
+    one = verdict(context, 1, names[0])
+    assert (one.state, bool(one.together)) == (state, fall > 1)
+    assert verdict(context, 2, names[0]).together == ""
+
+
 def test_the_last_days_may_be_judged_one_by_one_or_at_once(context: Context) -> None:
     """What comes in later does not change what was said before: all of it was judged by what was known before it."""
     told = usual()
