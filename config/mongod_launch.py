@@ -28,8 +28,8 @@ OPTIONS = (
     *("--wiredTigerCacheSizeGB", "0.25", "--quiet"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
     *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
-    # What is dropped is closed and deleted after the next checkpoint, rather than after 5 minutes: a test-suite that makes
-    # and drops hundreds of databases would meet the limit of open files, of which mongod dies.
+    # What is dropped is closed and deleted after the next checkpoint, rather than after 5 minutes: a test-suite that
+    # makes and drops hundreds of databases would meet the limit of open files, of which mongod dies.
     *("--setParameter", "minSnapshotHistoryWindowInSeconds=0", "--syncdelay", "10"),
 )
 

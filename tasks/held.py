@@ -28,7 +28,8 @@ def blocking(context: Context) -> list[str]:
     if not (context.settings.detector.enabled and context.checks):
         return []
     datasets = {DORA_DAILY.name, *upstream(DORA_DAILY.name)}
-    return sorted(name for name in datasets if context.settings.detector.of(name).block_on_anomaly)
+    lines = {name: context.settings.detector.of(name) for name in datasets}
+    return sorted(name for name, line in lines.items() if line.judge and line.block_on_anomaly)
 
 
 def holding(context: Context, scope: str, made_of: Mapping[date, str]) -> dict[date, list[schema.Document]]:

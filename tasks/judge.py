@@ -84,12 +84,14 @@ def is_due(context: Context) -> bool:
     """Whether there is anything to judge; neither numpy nor scikit-learn is needed to know that."""
     if not is_on(context):
         return False
-    stale = _stale(context, _scopes(context))
-    return any(awaited(context, scope, windows) for scope, windows in stale.items()) or bool(
-        news.news(
-            context.db, context.settings, context.now, run_id=context.ledger.run_id, pending=_pending(stale)
-        ).windows
-    )
+    stale: dict[str, list[Stale]] = {}
+    for scope in _scopes(context):
+        one = _stale(context, [scope])
+        if any(awaited(context, scope, windows) for windows in one.values()):
+            return True
+        stale |= one
+    pending, run_id = _pending(stale), context.ledger.run_id
+    return bool(news.news(context.db, context.settings, context.now, run_id=run_id, pending=pending).windows)
 
 
 def bring(context: Context, scopes: Iterable[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from config.catalog import DORA_DAILY, SWEEP
 from quality import drift, findings
 from quality.findings import Severity
 from quality.quarantine import State
-from tasks import checks, inspection, life
+from tasks import checks, inspection, judge, life
 from tasks.context import Context
 from tasks.pipeline import Backfill, new_run_id
 from tasks.sources import registry
@@ -58,6 +58,8 @@ def run(start: date, end: date, *, workers: int, console: Console) -> Outcome:
         with _Watch(context, console):
             result = _build(Backfill(start=start, end=end, run_id=run_id), workers, loaded.scheduler.url)
     ended_well = result.status in (LuigiStatusCode.SUCCESS, LuigiStatusCode.SUCCESS_WITH_RETRY)
+    if not ended_well:
+        judge.bring(context)  # the end of the run, which does, was not reached: what is there is judged all the same
     failures = [] if ended_well else _noted(context, result.one_line_summary)
     hindered = life.settle(context)
     notes = [*_notes(context, start, end), *([silent] if (silent := life.tell(context)) else [])]

@@ -38,6 +38,8 @@ _HIGH_IS_LOSS: Final = ("null_ratio.", "freshness_seconds")
 _LOST: Final = frozenset({"stale", "zero"})
 """What makes a measure strange, and means that data is missing."""
 _LIGHT: Final = ("dataset", "scope", "window", "state", "judged_at", "blocks")
+MOMENT: Final = timedelta(milliseconds=1)
+"""What is judged in one go has one time, and what comes later in it has mended what is told of nobody yet."""
 
 Stream = tuple[str, str]
 """A dataset and a scope."""
@@ -94,7 +96,7 @@ def detailed(view: View, found: Found, reports: Sequence[Report]) -> Iterator[Re
     wrong: dict[Key, dict[str, Wrong]] = defaultdict(dict)
     for one in told:
         if not one.lasting and one.key not in view.open:
-            wrong[one.key][one.on] = Wrong(one.at, _measure(one.facts))
+            wrong[one.key][one.on] = Wrong(one.at - MOMENT, _measure(one.facts))
     later = _normal_later(view, wrong)
     mended = {key: _mended(view, key, windows, later.get(key, ())) for key, windows in wrong.items()}
     yield from (one for one in told if one.on not in mended.get(one.key, ()))
@@ -131,7 +133,7 @@ def _mendable(incident: Incident) -> dict[str, Wrong]:
     for window in incident.failing:
         mark = incident.marks[window]
         if not mark.lasting:
-            found[window] = Wrong(mark.at, _measure(mark.said.facts if mark.said else incident.facts))
+            found[window] = Wrong(mark.at, _marked(incident, window))
     return found
 
 
@@ -238,6 +240,29 @@ def _by_itself(
             last = next(one for one in reversed(heard) if one.covers(day) and one.says is Says.EXPECTED)
             if last.at > mark.at:
                 yield passed(incident, window, last.at, f"{window} was expected, says {last.by}")
+        elif kind is Kind.ANOMALY and (normal := _new_normal(heard, window, mark.at, _marked(incident, window))):
+            yield passed(incident, window, normal.at, f"{window} is the new normal, says {normal.by}")
+
+
+def _new_normal(heard: Sequence[said.Said], window: str, since: datetime, measure: str) -> said.Said | None:
+    """What somebody has said since, if it is that the level which the measure had on the window is the new normal."""
+    return next(
+        (
+            one
+            for one in reversed(heard)
+            if one.says is Says.NORMAL
+            and one.at > since
+            and str(one.first) <= window <= str(one.at.date())
+            and (not one.measures or measure in one.measures)
+        ),
+        None,
+    )
+
+
+def _marked(incident: Incident, window: str) -> str:
+    """The measure that was strangest on the window."""
+    mark = incident.marks[window]
+    return _measure(mark.said.facts if mark.said else incident.facts)
 
 
 def _mended(

@@ -27,7 +27,7 @@ _DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1)
 _SOME: Final = 0.01
 """An amount of which no larger share is negative is a duration: clocks that differ make a few."""
-_SAYS: Final = {Says.EXPECTED: 1, Says.FAULT: 2}
+_SAYS: Final = {Says.EXPECTED: 1, Says.NORMAL: 1, Says.FAULT: 2}
 
 Columns = dict[str, FloatArray]
 """A number per window, by measure."""
@@ -71,12 +71,14 @@ def streams(  # noqa: PLR0913 - what, when, and what is not published yet
     scopes: Iterable[str] | None = None,
     days: int | None = None,
     candidates: Windows | None = None,
+    refused: dict[Name, str] | None = None,
 ) -> list[Panelled]:
     """All streams that are judged, with what is known now of the windows up to and with `until`, in order of name.
 
     days: of how many windows at most; absent: as configured. now: windows that have not ended by then are open.
     datasets, scopes: only these. candidates: numbers that are not recorded yet, by window; they count instead of
-    those that are. A stream begins with its first number; one that has none is left out.
+    those that are. A stream begins with its first number; one that has none is left out. refused: is given the streams
+    that cannot be judged, and why; without it such a stream is a ValueError.
     """
     last = min(until + timedelta(days=1), now.astimezone(UTC).date() + timedelta(days=1))
     span = (last - timedelta(days=days or settings.detector.history_days), last)
@@ -85,11 +87,16 @@ def streams(  # noqa: PLR0913 - what, when, and what is not published yet
         _overlay(read.setdefault(name, {}), span, told)
     known = taught.known(db, settings, span)
     today = now.astimezone(UTC).date()
-    return [
-        _panelled(settings, name, numbers, span, _with_today(known.get(name, Known()), today))
-        for name, numbers in sorted(read.items())
-        if settings.detector.of(name.dataset).judge and any(not np.isnan(column).all() for column in numbers.values())
-    ]
+    found = []
+    for name, numbers in sorted(read.items()):
+        if settings.detector.of(name.dataset).judge and any(not np.isnan(one).all() for one in numbers.values()):
+            try:
+                found.append(_panelled(settings, name, numbers, span, _with_today(known.get(name, Known()), today)))
+            except ValueError as error:
+                if refused is None:
+                    raise
+                refused[name] = str(error)
+    return found
 
 
 def _with_today(known: Known, today: date) -> Known:
@@ -201,7 +208,8 @@ def _teaches(names: Sequence[str], start: date, shape: tuple[int, ...], known: K
 
 
 def _slice(said: Said, start: date, length: int) -> slice:
-    end = length if said.last is None else (said.last - start).days + 1
+    last = said.at.date() if said.says is Says.NORMAL else said.last  # of what comes after, nobody has spoken yet
+    end = length if last is None else (last - start).days + 1
     return slice(max(0, (said.first - start).days), max(0, end))
 
 

@@ -5,8 +5,9 @@ itself fails, that is the verdict: it says nothing of the data.
 """
 
 import logging
+import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -31,6 +32,8 @@ from quality.detector.verdicts import CELLS, Cell, State, Verdict
 log = logging.getLogger(__name__)
 
 TOGETHER: Final = "most sources fell together on that day, so it was judged like a holiday"
+CONTRIBUTORS_SECONDS: Final = 20.0
+"""For all anomalies of one judging together: Gold waits for it."""
 LONGEST: Final = 500
 """Characters of an error that are kept."""
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -99,7 +102,8 @@ def verdict(of: Panelled, judgement: Judgement, row: int, settings: Settings) ->
 def _judged(db: Db, settings: Settings, now: datetime, found: News, candidates: Candidates) -> list[Verdict]:
     """The verdicts on `found`; the expensive part."""
     days = [day for windows in found.windows.values() for day in windows]
-    panel = history.streams(db, settings, until=max(days), now=now, candidates=candidates.values)
+    refused: dict[Name, str] = {}
+    panel = history.streams(db, settings, until=max(days), now=now, candidates=candidates.values, refused=refused)
     judgements = engine.judge([one.stream for one in panel], options(settings), since=min(days))
     made = []
     for of, judgement in zip(panel, judgements, strict=True):
@@ -107,10 +111,8 @@ def _judged(db: Db, settings: Settings, now: datetime, found: News, candidates: 
         for day in sorted(found.windows.get(name, ())):
             if (row := of.row(day)) is None or of.states[row] is Window.OPEN:
                 continue
-            told = _heeding(verdict(of, judgement, row, settings), found.heard.get(name, ()))
-            if told.state is State.ANOMALY:
-                told = replace(told, contributors=contributors.of(db, settings, told, panel))
-            made.append(told)
+            made.append(_heeding(verdict(of, judgement, row, settings), found.heard.get(name, ())))
+    made = [*_contributed(db, settings, made, panel), *_refused(found, refused)]
     judged = {(one.dataset, one.scope, one.window) for one in made}
     return made + [
         Verdict(*name, day, State.BLIND, _NEVER, "", "", missing="a number: there is none in it")
@@ -160,6 +162,27 @@ def _missing(of: Panelled, judgement: Judgement, row: int) -> str:
     unused = sum(1 for state in earlier if state is Window.DOUBTED)
     told = f"{lacking} more {'window' if lacking == 1 else 'windows'} with a number: {have} of {engine.MIN_HISTORY}"
     return f"{told}; {unused} earlier ones teach nothing, as they are in doubt" if unused else told
+
+
+def _contributed(db: Db, settings: Settings, made: Sequence[Verdict], panel: Sequence[Panelled]) -> list[Verdict]:
+    """`made`, the anomalies with who contributed to them; the rarest first, as long as CONTRIBUTORS_SECONDS last."""
+    until = time.monotonic() + CONTRIBUTORS_SECONDS
+    anomalies = [one for one in made if one.state is State.ANOMALY]
+    found = {
+        one.key: contributors.of(db, settings, one, panel)
+        for one in sorted(anomalies, key=lambda one: -one.rarity)
+        if time.monotonic() < until
+    }
+    return [replace(one, contributors=found.get(one.key, ())) for one in made]
+
+
+def _refused(found: News, refused: Mapping[Name, str]) -> Iterator[Verdict]:
+    """Of the streams that cannot be judged; the others are."""
+    return (
+        Verdict(*name, day, State.BROKEN, _NEVER, "", "", error=redacted(error)[:LONGEST])
+        for name, error in refused.items()
+        for day in found.windows.get(name, ())
+    )
 
 
 def _broken(found: News, error: str) -> Iterator[Verdict]:

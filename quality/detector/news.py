@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from config import catalog, schema
 from config.schema import Db
@@ -72,10 +72,10 @@ def news(  # noqa: PLR0913 - one question
         heard[Name(one.dataset, one.scope)].append(one)
     candidates = candidates or Candidates()
     verdicts = _verdicts(db, days)
-    grown = _grown(db, days, verdicts)
+    grown = _grown(db, settings, days, verdicts)
     broken = {name for (name, _), one in verdicts.items() if one["state"] == State.BROKEN and one["run_id"] != run_id}
     names = _touched(db, settings, days, heard)
-    names = names if names is None else names | broken | set(grown)
+    names = names if names is None else names | broken | {name for name, _ in grown}
     told: dict[Name, dict[date, Values]] = {name: dict(one) for name, one in recorded.windows(db, days, names).items()}
     for name, day in {*pending, *(_held(db, days) if told else ())}:
         told.get(name, {}).pop(day, None)
@@ -87,13 +87,13 @@ def news(  # noqa: PLR0913 - one question
         if not settings.detector.of(name.dataset).judge:
             continue
         under = Terms(settings, heard.get(name, ()))
-        older = grown.get(name, _NOTHING)
         closed = sorted(windows.keys() - still_open.get(name, set()))
         digests = {day: under.of(name, day, windows[day]) for day in closed}
         due = [
             day
             for day, of in digests.items()
-            if _is_due(verdicts.get((name, day), {}), of, candidates.made_of.get((name, day)), run_id, older)
+            if (name, day) in grown
+            or _is_due(verdicts.get((name, day), {}), of, candidates.made_of.get((name, day)), run_id)
         ]
         if due:  # and those after it, for what they are held against is another history now
             found[name] = {day: of for day, of in digests.items() if day >= due[0]}
@@ -106,25 +106,11 @@ def mark(db: Db, settings: Settings, found: News) -> None:
     db[schema.META].update_one({"_id": MARK}, note, upsert=True)
 
 
-class _Older(NamedTuple):
-    """What was recorded of a stream since the detector was blind on it."""
-
-    first: date
-    """The oldest window that was recorded."""
-    recorded_at: datetime
-
-
-_NOTHING: Final = _Older(date.max, datetime.min.replace(tzinfo=UTC))
-
-
-def _is_due(last: Mapping[str, Any], of: str, made_of: str | None, run_id: str, older: _Older) -> bool:
+def _is_due(last: Mapping[str, Any], of: str, made_of: str | None, run_id: str) -> bool:
     """Whether the window is to be judged (again)."""
     if last.get("of") != of or (made_of is not None and last.get("made_of") != made_of):
         return True
-    if last["state"] == State.BROKEN:
-        return bool(last["run_id"] != run_id)
-    is_known_more = older.first < last["window"].date() and older.recorded_at > last["judged_at"]
-    return is_known_more and bool(last["state"] == State.BLIND)
+    return bool(last["state"] == State.BROKEN and last["run_id"] != run_id)
 
 
 def _touched(db: Db, settings: Settings, days: Days, heard: Mapping[Name, list[Said]]) -> set[Name] | None:
@@ -133,7 +119,7 @@ def _touched(db: Db, settings: Settings, days: Days, heard: Mapping[Name, list[S
     if last is None or last["terms"] != _terms(settings) or last["at"].date() < datetime.now(UTC).date():
         return None
     spoken = {name for name, told in heard.items() if told[-1].at > last["at"] - OVERLAP}
-    return set(recorded.told_since(db, days, last["at"] - OVERLAP)) | spoken
+    return recorded.told_since(db, days, last["at"] - OVERLAP) | spoken
 
 
 def _terms(settings: Settings) -> str:
@@ -153,10 +139,17 @@ def _held(db: Db, days: Days) -> set[tuple[Name, date]]:
     return {(Name(one["dataset"], one["scope"]), one["window"].date()) for one in found}
 
 
-def _grown(db: Db, days: Days, verdicts: Mapping[tuple[Name, date], Mapping[str, Any]]) -> dict[Name, _Older]:
-    """What was recorded of the streams that the detector is blind on since it was."""
+def _grown(
+    db: Db, settings: Settings, days: Days, verdicts: Mapping[tuple[Name, date], Mapping[str, Any]]
+) -> set[tuple[Name, date]]:
+    """The windows that the detector was blind on, and before which something was recorded of their stream since."""
     blind = {key: one["judged_at"] for key, one in verdicts.items() if one["state"] == State.BLIND}
     if not blind:
-        return {}
-    found = recorded.told_since(db, (date(1, 1, 1), days[1]), min(blind.values()))
-    return {name: _Older(*found[name]) for name in {name for name, _ in blind} & found.keys()}
+        return set()
+    looked_at = days[0] - timedelta(days=settings.detector.history_days), days[1]
+    told = recorded.told_by_window(db, looked_at, {name for name, _ in blind}, min(blind.values()))
+    return {
+        (name, day)
+        for (name, day), since in blind.items()
+        if any(window < day and at > since for window, at in told.get(name, {}).items())
+    }

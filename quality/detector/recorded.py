@@ -81,13 +81,25 @@ def windows(db: Db, days: Days, names: Iterable[Name] | None = None) -> dict[Nam
     return found
 
 
-def told_since(db: Db, days: Days, since: datetime) -> dict[Name, tuple[date, datetime]]:
-    """Of which streams windows in [first, last) were recorded since: the oldest such window, and when last."""
+def told_since(db: Db, days: Days, since: datetime) -> set[Name]:
+    """The streams of which windows in [first, last) were recorded since."""
     match = {**within("at", days), "recorded_at": {"$gt": since}}
     name = {"dataset": "$series.dataset", "scope": "$series.scope"}
-    group = {"_id": name, "first": {"$min": "$at"}, "last": {"$max": "$recorded_at"}}
-    found = db[schema.OBSERVATIONS].aggregate([{"$match": match}, {"$group": group}])
-    return {Name(**one["_id"]): (one["first"].date(), one["last"]) for one in found}
+    found = db[schema.OBSERVATIONS].aggregate([{"$match": match}, {"$group": {"_id": name}}])
+    return {Name(**one["_id"]) for one in found}
+
+
+def told_by_window(db: Db, days: Days, names: Iterable[Name], since: datetime) -> dict[Name, dict[date, datetime]]:
+    """Which windows in [first, last) of these streams were recorded since, and when last."""
+    which = [{"series.dataset": dataset, "series.scope": scope} for dataset, scope in sorted(names)]
+    match = {"$or": which, **within("at", days), "recorded_at": {"$gt": since}}
+    name = {"dataset": "$series.dataset", "scope": "$series.scope", "at": "$at"}
+    found: dict[Name, dict[date, datetime]] = {}
+    group = {"_id": name, "last": {"$max": "$recorded_at"}}
+    for one in db[schema.OBSERVATIONS].aggregate([{"$match": match}, {"$group": group}], allowDiskUse=True):
+        of = one["_id"]
+        found.setdefault(Name(of["dataset"], of["scope"]), {})[of["at"].date()] = one["last"]
+    return found
 
 
 def doubt(db: Db, settings: Settings, days: Days) -> Doubt:

@@ -127,14 +127,18 @@ class Verdict:
 
 
 def put(db: Db, verdicts: Iterable[Verdict]) -> None:
-    """Keep `verdicts`. One of values that were read later is never replaced by an older one."""
+    """Keep `verdicts`. One of values that were read later is never replaced by an older one.
+
+    An anomaly that still stands keeps its time: judged again, it is no news. One that holds back Gold goes on doing so
+    where the detector breaks.
+    """
     operations = [_put(verdict) for verdict in verdicts]
     if not operations:
         return
     try:
         db[schema.VERDICTS].bulk_write(operations, ordered=False)
     except BulkWriteError as error:
-        # a duplicate key: a later verdict is there, and stays
+        # a duplicate key: another verdict is there, and stays
         if error.details["writeConcernErrors"] or any(e["code"] != DUPLICATE_KEY for e in error.details["writeErrors"]):
             raise
 
@@ -166,11 +170,15 @@ def _put(verdict: Verdict) -> UpdateOne:
     is_other = {"$and": [{"$ne": [{"$type": "$state"}, "missing"]}, {"$ne": ["$state", str(verdict.state)]}]}
     was = {"$ifNull": ["$was", []]}
     kept = {"$slice": [{"$cond": [is_other, {"$concatArrays": [was, [older]]}, was]}, -WAS]}
-    return UpdateOne(
-        {"_id": verdict.key, "judged_at": {"$not": {"$gt": verdict.judged_at}}},
-        [{"$set": {"was": kept}}, {"$set": {name: {"$literal": value} for name, value in verdict.document().items()}}],
-        upsert=True,
-    )
+    anomaly = str(State.ANOMALY)
+    told: dict[str, Any] = {name: {"$literal": value} for name, value in verdict.document().items()}
+    where: dict[str, Any] = {"_id": verdict.key, "judged_at": {"$not": {"$gt": verdict.judged_at}}}
+    if verdict.state is State.ANOMALY:
+        stands = {"$and": [{"$eq": ["$state", anomaly]}, {"$eq": ["$of", {"$literal": verdict.of}]}]}
+        told["judged_at"] = {"$cond": [stands, "$judged_at", told["judged_at"]]}
+    if verdict.state is State.BROKEN:
+        where["$nor"] = [{"state": anomaly, "blocks": True}]
+    return UpdateOne(where, [{"$set": {"was": kept}}, {"$set": told}], upsert=True)
 
 
 def _finite(rarity: float) -> float:

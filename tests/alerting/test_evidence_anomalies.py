@@ -52,7 +52,8 @@ def judged(
     """A verdict as the run leaves it."""
     found = cells or ((ROWS,) if state is ANOMALY else ())
     rarity = more.pop("rarity", 4.0 if state is ANOMALY else 0.0)
-    one = Verdict(dataset, scope, day, state, at, "r", "d", rarity=rarity, cells=found, **more)
+    of = more.pop("of", "d")
+    one = Verdict(dataset, scope, day, state, at, "r", of, rarity=rarity, cells=found, **more)
     verdicts.put(context.db, [one])
     return one
 
@@ -195,14 +196,18 @@ def test_what_was_expected_is_over_and_a_fault_is_not(context: Context) -> None:
             at = NOW - timedelta(minutes=9 - number)
             said.say(context.db, Said(says, "silver.changes", scope, DAY, DAY, (), "ana", at))
     ended = {one.key.scope: one.story[-1].text for one in reconcile(context)}
-    assert ended == dict.fromkeys("ad", "2026-11-19 was expected, says ana")
+    assert ended == dict.fromkeys("ad", "2026-11-19 was expected, says ana") | {
+        "e": "2026-11-19 is the new normal, says ana"
+    }
     assert reconcile(context) == []
 
 
 def test_a_window_that_is_judged_anew_and_is_still_strange_is_told_anew(context: Context) -> None:
     judged(context)
     reconcile(context)
-    judged(context, ANOMALY, replace(ROWS, observed=20), at=NOW)
+    judged(context, ANOMALY, at=NOW)
+    assert reconcile(context) == []  # it still stands, and that is no news
+    judged(context, ANOMALY, replace(ROWS, observed=20), at=NOW, of="other numbers")
     (found,) = reconcile(context)
     assert found.facts.observed == "2026-11-19: 20 rows"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from config import schema
 from config.detector import Detector, Event, Judging
-from config.settings import Collection
+from config.settings import Collection, Settings
 from quality import observations
 from quality.detector import columns, history, natures
 from quality.detector.history import Panelled, Window
@@ -260,7 +260,6 @@ def test_a_stretch_is_not_ended_by_windows_without_an_opinion(context: Context) 
         (Says.EXPECTED, (), (True, True)),
         (Says.EXPECTED, ("rows",), (True, False)),
         (Says.FAULT, (), (False, False)),
-        (Says.NORMAL, (), (False, False)),
     ],
 )
 def test_what_is_expected_teaches_though_its_incident_is_open(
@@ -272,6 +271,35 @@ def test_what_is_expected_teaches_though_its_incident_is_open(
     of = only(streams(context))
     assert (teaches(of, day(1)), teaches(of, day(1), "freshness_seconds")) == taught
     assert not teaches(of, day(0))
+
+
+def test_what_is_the_new_normal_teaches_as_far_as_it_was_seen(context: Context) -> None:
+    """Older windows no longer teach: without these there would be nothing to learn the level from."""
+    record(context, weeks())
+    incident(context, "anomaly", [day(back) for back in range(9)])
+    said_at = schema.start_of(day(2))
+    say(context.db, Said(Says.NORMAL, *NAME, day(5), None, (), "ann", said_at))
+    of = only(streams(context))
+    assert [teaches(of, day(back)) for back in (6, 5, 2, 1)] == [False, True, True, False]
+
+
+def test_a_stream_that_cannot_be_judged_does_not_keep_the_others_from_it(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(context, weeks())
+    record(context, weeks(), Name("silver.changes", "other"))
+    panelled = history._panelled
+
+    def refusing(settings: Settings, name: Name, *args: Any) -> history.Panelled:
+        if name.scope == "other":
+            raise ValueError("a ratio is within 0..1")
+        return panelled(settings, name, *args)
+
+    monkeypatch.setattr(history, "_panelled", refusing)
+    refused: dict[Name, str] = {}
+    found = history.streams(context.db, context.settings, until=day(0), now=context.now, refused=refused)
+    assert [one.scope for one in found] == [NAME.scope]
+    assert refused == {Name("silver.changes", "other"): "a ratio is within 0..1"}
 
 
 def test_a_fault_never_teaches_also_when_its_incident_is_over_or_has_lasted(context: Context) -> None:

@@ -80,3 +80,22 @@ def test_what_looks_like_an_operator_is_kept_as_it_is(context: Context) -> None:
 def test_a_rarity_beyond_all_numbers_can_be_kept(context: Context) -> None:
     verdicts.put(context.db, [replace(VERDICT, rarity=float("inf"))])
     assert verdicts.find(context.db, "silver.changes", "acme/api")[0].rarity == 1e308
+
+
+def test_an_anomaly_that_still_stands_is_no_news_and_one_of_other_numbers_is(context: Context) -> None:
+    later = AT + timedelta(hours=1)
+    verdicts.put(context.db, [VERDICT])
+    verdicts.put(context.db, [replace(VERDICT, judged_at=later, rarity=41.0)])
+    assert verdicts.find(context.db, "silver.changes", "acme/api") == [replace(VERDICT, rarity=41.0)]
+    other = replace(VERDICT, judged_at=later, of="other numbers")
+    verdicts.put(context.db, [other])
+    assert verdicts.find(context.db, "silver.changes", "acme/api") == [other]
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_what_holds_back_gold_goes_on_doing_so_where_the_detector_breaks(context: Context, *, blocks: bool) -> None:
+    anomaly = replace(VERDICT, blocks=blocks)
+    broken = replace(VERDICT, judged_at=AT + timedelta(hours=1), state=State.BROKEN, blocks=False, of="other")
+    verdicts.put(context.db, [anomaly])
+    verdicts.put(context.db, [broken])
+    assert verdicts.find(context.db, "silver.changes", "acme/api") == [anomaly if blocks else broken]
