@@ -282,3 +282,25 @@ def test_what_is_no_longer_judged_is_over(context: Context, off: dict[str, Any])
     (found,) = evidence.reconcile(context.db, with_data, NOW)
     assert found.state is State.RESOLVED
     assert evidence.reconcile(context.db, with_data, NOW) == []
+
+
+def test_what_is_long_over_when_it_is_first_judged_is_told_to_nobody(context: Context) -> None:
+    """All windows of the first run are judged at one moment; those that still stand at its end are news."""
+    for back in range(12):
+        day = DAY - timedelta(days=back)
+        judged(context, ANOMALY if back in {0, 5, 11} else NORMAL, day=day)
+        observed(context, "rows", 44.0, day)
+    (found,) = reconcile(context)
+    assert found.failing == (DAY.isoformat(),)
+
+
+def test_what_is_over_stays_over_when_all_is_judged_again(context: Context) -> None:
+    judged(context, at=NOW - 30 * HOUR)
+    reconcile(context)
+    judged(context, NORMAL, day=NEXT, at=NOW - 3 * HOUR)
+    observed(context, "rows", 44.0, NEXT)
+    (found,) = reconcile(context)
+    assert found.state is State.RESOLVED
+    judged(context, at=NOW - HOUR)
+    judged(context, NORMAL, day=NEXT, at=NOW - HOUR)
+    assert reconcile(context) == []

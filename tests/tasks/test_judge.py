@@ -212,6 +212,27 @@ def test_a_detector_that_fails_holds_nothing_up(folder: Path, monkeypatch: pytes
     assert day()["deployment_frequency"] == 0  # it was published
 
 
+def test_a_source_that_cannot_be_read_does_not_keep_the_others_from_being_judged(folder: Path) -> None:
+    write(folder, history(missing=[BAD]))
+    run()
+    assert said("silver.deployments").state is State.ANOMALY
+    feedback(Says.EXPECTED, "silver.deployments")
+    declare(folder, names=("history", "gone"))
+    assert run()
+    assert said("silver.deployments").state is State.NORMAL
+
+
+def test_a_detector_that_fails_releases_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(folder, "silver.deployments")
+    write(folder, history(missing=[BAD]))
+    run()
+    feedback(Says.FAULT, "silver.deployments")
+    monkeypatch.setattr(engine, "judge", lambda *_, **__: 1 / 0)
+    for _ in range(2):
+        run()
+        assert (day()["trust"], day()["deployment_frequency"]) == ("unknown", None)
+
+
 def test_a_run_that_dies_between_verdict_and_gold_is_finished_by_the_next(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,6 +194,16 @@ def test_too_little_history_is_blind_with_words_and_a_backfill_ends_it_at_once(c
     assert judge(short) == []
 
 
+def test_what_comes_after_a_blind_window_does_not_make_it_due_again(context: Context) -> None:
+    """Only something older does: else all that follows would be judged anew with each day that comes in."""
+    record(context, usual(days=20))
+    assert State.BLIND in {one.state for one in judge(context)}
+    context.db[schema.META].delete_many({"_id": news.MARK})
+    assert judge(context) == []
+    record(context, {day(20): {"rows": 60.0}})
+    assert len(judge(context)) == 21
+
+
 def test_a_window_without_a_number_is_blind(context: Context) -> None:
     record(context, usual())
     judge(context)
