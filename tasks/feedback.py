@@ -25,8 +25,8 @@ EXPECTED: Final = (
     "incident, and asks again for the days of Gold that were held back."
 )
 FAULT: Final = (
-    "They never teach, also when the incident is over. It stays open until a later window is judged normal, or these "
-    "are repaired."
+    "They never teach, also when the incident is over. It stays open until these are repaired or, if it is neither "
+    "critical nor holds Gold back, until a later window is judged normal."
 )
 
 
