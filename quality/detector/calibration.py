@@ -6,7 +6,7 @@ import numpy as np
 
 from quality.detector.panel import QUARTER, FloatArray
 
-LASTS = 1.6  # windows that one false alarm lasts on average
+LASTS = 1.3  # windows that one false alarm lasts on average
 PLAIN_SCORE = 0.3  # up to which a score is only in proportion to the norm of its features: no forest gave it
 ORDINARY = 0.5, 0.85  # quantiles of the scores by a forest between which they are hardly ever those of incidents
 TRIMS = 3  # times that what alarms is taken out, and the tail fitted again

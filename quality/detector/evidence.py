@@ -41,8 +41,8 @@ def features(block: Block, walk: Walk, z: FloatArray) -> FloatArray:
     free = block.holiday[:, block.stream]
     quiet = np.where(free, 0 * z, z)
     added = (
-        _usual(_lasting(block, walk, quiet, THREE), walk.taught),
-        _usual(_lasting(block, walk, quiet, block.season), walk.taught),
+        _still(_lasting(block, walk, quiet, THREE), z, walk.taught),
+        _still(_lasting(block, walk, quiet, block.season), z, walk.taught),
         _drift(block, walk),
     )
     found = (
@@ -107,6 +107,11 @@ def _earlier(walk: Walk, windows: int) -> FloatArray:
     level = np.vstack([np.full((min(windows, len(walk.level)), walk.level.shape[1]), np.nan), walk.level])
     row = np.arange(len(walk.level))[:, None]
     return np.where((walk.base > row - windows) & (walk.base > 0), np.nan, level[: len(walk.level)])
+
+
+def _still(lasting: FloatArray, z: FloatArray, taught: BoolArray) -> FloatArray:
+    """Accumulated evidence, where the window itself strays the same way: once it no longer does, it is over."""
+    return np.where(lasting * z > 0, _usual(lasting, taught), 0 * lasting)
 
 
 def _usual(lasting: FloatArray, taught: BoolArray) -> FloatArray:

@@ -45,6 +45,18 @@ def test_a_broken_day_alarms_and_the_broken_measure_is_blamed(measure: str, valu
     assert not told.low[-1, at] <= value <= told.high[-1, at]
 
 
+def test_a_broken_day_is_over_when_the_next_one_strays_the_other_way() -> None:
+    """What has been added up over the last days is no alarm by itself: it must go on."""
+    stream = with_value(made(days=WEDNESDAY + 2), WEDNESDAY, "rows", 0.0)
+    usual = int(np.median(stream.values[WEDNESDAY + 1 - 28 : WEDNESDAY + 1 : 7, column(stream, "rows")]))
+    told = last(with_value(stream, -1, "rows", usual + 15.0))[0]
+    assert told.alarm[-2]
+    rows = told.drivers[-1, column(stream, "rows")]
+    assert FEATURES[rows] not in {"three", "week"}
+    low = last(with_value(stream, -1, "rows", usual / 2))[0]
+    assert low.cells[-1, column(stream, "rows")] > told.cells[-1, column(stream, "rows")]
+
+
 def test_a_null_ratio_of_a_few_rows_is_no_evidence() -> None:
     """One null of two rows is not what forty of eighty are."""
     stream = with_value(made(days=WEDNESDAY + 1), slice(WEDNESDAY - 1, None), "rows", 2.0)
