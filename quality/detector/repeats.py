@@ -2,27 +2,30 @@
 
 import numpy as np
 
-from quality.detector.layout import COUNT, Block
+from quality.detector.layout import COUNT, RATIO, Block
 from quality.detector.panel import BoolArray, FloatArray, IntArray
+from quality.detector.scales import rows_behind
 
 SHORT = 3  # repetitions that are no constancy yet
 ENOUGH = 2  # measures that must repeat together
-FEW = 2  # rows below which a copy is no surprise
+FEW = 2  # rows below which neither a copy nor a change is a surprise
 
 
 def constancy(block: Block) -> FloatArray:
     """T x C: surprise of a change after a run of the same value, log(1 + length of the run beyond SHORT).
 
-    Ages are never constant, and a first event after many windows without any is what rare events are like.
+    Ages are never constant; and a first event after many windows without any, or one row that is unlike all others,
+    is what rare events are like.
     """
     x = block.values
-    count = block.nature == COUNT
+    count, ratio, rows = block.nature == COUNT, block.nature == RATIO, rows_behind(block)
     found = np.zeros_like(x)
     last, run = np.full(x.shape[1], np.nan), np.zeros(x.shape[1])
     for t in range(len(x)):
         seen, teaches = np.isfinite(x[t]), block.teaches[t]
         broken = seen & (x[t] != last) & np.isfinite(last)
-        counts = broken & ~block.age & ~(count & (last == 0))
+        seldom = (count & (last == 0)) | (ratio & (np.abs(x[t] - last) * rows[t] < FEW))
+        counts = broken & ~block.age & ~seldom
         found[t] = np.where(counts, np.log1p(np.maximum(run - SHORT, 0)), 0)
         run = np.where(teaches, np.where(broken, 0, run + 1), run)
         last = np.where(teaches, x[t], last)

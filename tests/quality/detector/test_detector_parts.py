@@ -82,6 +82,14 @@ def test_a_first_event_after_a_long_time_without_any_is_no_broken_constant() -> 
     assert constancy(*blocks([only(Nature.COUNT, [4.0] * 30 + [5.0])], 100))[-1, 0] > 3
 
 
+@pytest.mark.parametrize(("rows", "is_surprise"), [(2.0, False), (40.0, True)])
+def test_one_row_that_is_unlike_all_others_is_no_broken_constant(rows: float, *, is_surprise: bool) -> None:
+    measures = (Measure("failed", Nature.RATIO, "rows"), Measure("rows", Nature.COUNT))
+    values = np.column_stack([[0.0] * 30 + [0.5], [rows] * 31])
+    (block,) = blocks([Stream("api", date(2026, 1, 5), measures, values)], 100)
+    assert bool(constancy(block)[-1, 0] > 3) is is_surprise
+
+
 def test_rolling_sums_know_only_what_is_behind_them() -> None:
     a = np.arange(6.0)[:, None]
     np.testing.assert_array_equal(windowed(a, 3)[:, 0], [0, 1, 3, 6, 9, 12])
