@@ -34,7 +34,7 @@ from tasks import backtests, selftests
 from tasks.backtests import Backtest
 from tasks.selftests import Selftest
 
-COUNTRIES: Final = {"alphagov/collections": "GB"}
+COUNTRIES: Final = {"alphagov/collections": ("GB", "ENG")}
 """Whose holidays are given in advance. The other two are made all over the world."""
 GAPPED: Final = "alphagov/collections"
 CHRISTMAS: Final = ((12, 24), (1, 2))
@@ -60,7 +60,9 @@ def read(path: Path) -> tuple[str, dict[str, list[date]]]:
 def prepared(path: Path, repository: str, days: tuple[date, date], folder: Path, uri: str) -> Iterator[None]:
     """The history in a database of its own, and settings that name it. Raises CalledProcessError."""
     config = folder / f"{path.parent.name}.toml"
-    country = f'[detector]\ncountry = "{COUNTRIES[repository]}"\n' if repository in COUNTRIES else ""
+    country = ""
+    if repository in COUNTRIES:
+        country = '[detector]\ncountry = "{}"\nsubdivision = "{}"\n'.format(*COUNTRIES[repository])
     source = f'[[sources]]\nname = "history"\ntype = "replay"\npaths = ["{path.resolve()}"]\n'
     config.write_text(source + country, encoding="utf-8")
     changed = {
