@@ -1,6 +1,7 @@
 """One real mongod for the session, and one fresh database for each test."""
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,19 @@ from config import mongo, mongod, settings
 from tasks.context import Context
 from tasks.sources.replay import ReplaySource
 from tests.harness import make_context
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """No test hands its environment on: a command run in this process may name a configuration, gone a test later."""
+    before = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    yield
+    after = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    if after != before:
+        for name in after.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+        settings.load.cache_clear()
 
 
 @pytest.fixture(scope="session")
