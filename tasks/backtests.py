@@ -13,9 +13,8 @@ from rich.text import Text
 from config import mongo, settings
 from config.settings import ConfigError, Settings
 from quality.detector import explain, history, judging
-from quality.detector.backtest import Alert, Replayed, replay
+from quality.detector.backtest import Alert, Replayed, per_quarter, replay
 from quality.detector.history import Panelled
-from quality.detector.panel import QUARTER
 from quality.detector.said import heard
 from quality.detector.verdicts import Verdict
 from quality.observations import Series
@@ -53,7 +52,7 @@ class Backtest:
     @property
     def per_quarter(self) -> float | None:
         """Alerts in 90 judged windows of a stream; None if none was judged."""
-        return self.alerts * QUARTER / self.judged if self.judged else None
+        return per_quarter(self.streams)
 
 
 def run(days: int, dataset: str | None = None, scope: str | None = None) -> Backtest:
@@ -166,12 +165,10 @@ def show(found: Backtest, console: Console) -> None:
 
 def _show_alert(one: Replayed, alert: Alert, found: Backtest, console: Console) -> None:
     said = verdict(one, alert, found.loaded)
-    say(console, f"{span(one.day(alert.rows[0]), one.day(alert.rows[-1]))}  {explain.title(said)}", "bold")
-    told = (("expected", explain.expected(said)), ("observed", explain.observed(said)),
-            ("why", explain.reasons(said, found.budget)))  # fmt: skip
-    for name, text in told:
-        if text:
-            say(console, f"  {name}: {text}")
+    title, *reasons = explain.lines(said, found.budget)
+    say(console, f"{span(one.day(alert.rows[0]), one.day(alert.rows[-1]))}  {title}", "bold")
+    for reason in reasons:
+        say(console, f"  {reason}")
     if said.cells:
         console.print(Text.assemble("  ", line(one, said.cells[0].measure, alert)))
 

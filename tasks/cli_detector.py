@@ -4,7 +4,8 @@ import sys
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import Annotated, Any
 
 import typer
 
@@ -59,12 +60,7 @@ def backtest(
     from tasks import backtests  # noqa: PLC0415
 
     found = backtests.run(days, dataset, scope)
-    if as_json:
-        sys.stdout.write(backtests.as_json(found) + "\n")
-    else:
-        backtests.show(found, out)
-    if charts is not None:
-        backtests.draw(found, charts, err)
+    _put_out(backtests, found, charts, as_json=as_json)
 
 
 @app.command()
@@ -79,12 +75,7 @@ def selftest(
     from tasks import selftests  # noqa: PLC0415
 
     found = selftests.run(days, dataset, seed)
-    if as_json:
-        sys.stdout.write(selftests.as_json(found) + "\n")
-    else:
-        selftests.show(found, out)
-    if charts is not None:
-        selftests.draw(found, charts, err)
+    _put_out(selftests, found, charts, as_json=as_json)
 
 
 @app.command()
@@ -124,6 +115,16 @@ def expect(  # noqa: PLR0913, PLR0917 - options
     from tasks import feedback as said  # noqa: PLC0415
 
     _tell(said.expect(dataset, scope, measure or (), start, by or whoami(), note or ""))
+
+
+def _put_out(of: ModuleType, found: Any, charts: Path | None, *, as_json: bool) -> None:
+    """What was `found`, by the module that knows how: for programs or for people, and as charts."""
+    if as_json:
+        sys.stdout.write(of.as_json(found) + "\n")
+    else:
+        of.show(found, out)
+    if charts is not None:
+        of.draw(found, charts, err)
 
 
 def _tell(lines: list[str]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from alerting.slack import chart
 from config import schema
 from quality.detector.engine import Judgement
+from quality.detector.judging import cell
 from quality.detector.panel import Stream
 from quality.detector.verdicts import Cell
 from quality.observations import Cause, Series, Statement
@@ -44,19 +45,6 @@ def write(  # noqa: PLR0913, PLR0917 - of what, and when
     return written
 
 
-def cell(stream: Stream, judgement: Judgement, row: int, place: int) -> Cell:
-    """What the engine says of one measure of one window."""
-    measure = stream.measures[place]
-    numbers = (stream.values, judgement.expected, judgement.low, judgement.high, judgement.cells)
-    observed, expected, low, high, score = (_number(one[row, place]) for one in numbers)
-    history = int(judgement.history[row, place])
-    return Cell(measure.name, observed, expected, low, high, score, "", history, str(measure.nature))
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
 def _parts(stream: Stream, since: int, alarms: Collection[date]) -> Iterator[tuple[int, int]]:
     """Rows [first, last) of each chart; the newest first."""
     for last in range(stream.windows, since, -LONGEST):
@@ -67,7 +55,8 @@ def _parts(stream: Stream, since: int, alarms: Collection[date]) -> Iterator[tup
 
 def _statement(stream: Stream, row: int, place: int) -> Statement:
     at = schema.start_of(_day(stream, row))
-    return Statement(at, _number(stream.values[row, place]), datetime.now(UTC), "", Cause.FIRST)
+    value = stream.values[row, place]
+    return Statement(at, None if np.isnan(value) else float(value), datetime.now(UTC), "", Cause.FIRST)
 
 
 def _day(stream: Stream, row: int) -> date:
@@ -88,4 +77,4 @@ def _name(of: Series) -> str:
     return re.sub(r"[^\w.-]+", "_", ".".join(of)).lstrip(".")[:150]
 
 
-__all__ = ["cell", "write"]
+__all__ = ["write"]

@@ -2,8 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
+from datetime import UTC, date, datetime
 from typing import Final
 
 from alerting.incidents import Incident, Kind
@@ -14,11 +13,11 @@ from config.settings import ConfigError
 from quality import observations
 from quality.detector import said
 from quality.detector.said import Said, Says
+from quality.detector.taught import stretches
 from tasks.cli_common import plain
 
 NEAR: Final = 5
 """How many similar names an error tells."""
-DAY: Final = timedelta(days=1)
 
 EXPECTED: Final = (
     "They are no anomaly, and teach from now on. The next `touchstone run` judges them anew, which resolves the "
@@ -53,8 +52,9 @@ def feedback(start: str, says: Says, by: str, note: str) -> list[str]:
     effects = store.listed({"cause": incident.id, "kind": str(Kind.ANOMALY)})
     told = []
     for one in (incident, *effects):
-        for first, last in runs(failed(one)):
-            key = one.key
+        key = one.key
+        for days in stretches(failed(one), 1):  # of what lies between two of them nothing is said
+            first, last = days[0], days[-1]
             said.say(db, Said(says, key.dataset, key.scope, first, last, (), by, now, redacted(note), one.id))
             told.append(f"{one.id} {plain(f'{key.dataset} {key.scope}')}, {span(first, last)}: {says}, says {by}")
     return [*told, EXPECTED if says is Says.EXPECTED else FAULT]
@@ -63,14 +63,6 @@ def feedback(start: str, says: Says, by: str, note: str) -> list[str]:
 def failed(incident: Incident) -> list[date]:
     """The windows that were wrong, those that a later one has mended included."""
     return sorted(date.fromisoformat(window) for window, mark in incident.marks.items() if window and mark.failed)
-
-
-def runs(days: Sequence[date]) -> list[tuple[date, date]]:
-    """`days`, in order, as first and last of each run without a gap: what lies between two runs was not spoken of."""
-    if not days:
-        return []
-    breaks = [(one, other) for one, other in pairwise(days) if other - one > DAY]
-    return list(zip([days[0], *(other for _, other in breaks)], [*(one for one, _ in breaks), days[-1]], strict=True))
 
 
 def expect(  # noqa: PLR0913, PLR0917 - what is expected, and who says so
@@ -130,4 +122,4 @@ def _open() -> tuple[schema.Db, Store]:
     return db, Store.of(db, loaded)
 
 
-__all__ = ["FeedbackError", "expect", "failed", "feedback", "runs", "span"]
+__all__ = ["FeedbackError", "expect", "failed", "feedback", "span"]

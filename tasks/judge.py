@@ -8,7 +8,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Final
 
 from pymongo.errors import PyMongoError
@@ -107,9 +107,8 @@ def bring(context: Context, scopes: Iterable[str] | None = None) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - Gold must not wait for the detector
         log.error("detector", extra={"traceback": redacted(traceback.format_exc())})  # noqa: TRY400
-        failure = {"task": "Judge", "where": "", "place": "Judge", "scopes": [], "error": life.told(error)}
-        note = {"$push": {"failures": failure | {"at": datetime.now(UTC)}}}
-        context.db[schema.RUNS].update_one({"_id": context.ledger.run_id}, note, upsert=True)
+        name = Judge.__name__
+        life.note_failure(context, task=name, where="", place=name, scopes=(), error=life.told(error))
         return 0
 
 

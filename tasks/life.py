@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -142,6 +142,15 @@ def alive(context: Context, kind: str) -> Iterator[None]:
 def _end(context: Context, failure: str, *, settles: bool) -> None:
     if life := _begun.pop(context.ledger.run_id, None):
         life.end(failure, settles=settles)
+
+
+def note_failure(  # noqa: PLR0913 - what is kept of one
+    context: Context, *, task: str, where: str, place: str, scopes: Sequence[str], error: str
+) -> None:
+    """Keep with the run that something in it failed. Raises PyMongoError, MongoError."""
+    failure = {"task": task, "where": where, "place": place, "scopes": list(scopes), "error": error}
+    change = {"$push": {"failures": failure | {"at": datetime.now(UTC)}}}
+    context.db[schema.RUNS].update_one({"_id": context.ledger.run_id}, change, upsert=True)
 
 
 def told(error: BaseException) -> str:

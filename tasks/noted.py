@@ -54,13 +54,10 @@ class NotedTask(luigi.Task):
     def note_failure(self, error: str) -> None:
         """Keep it with the run, and make an incident of it soon: the run may go on for long."""
         where = ", ".join(str(value) for name, value in self.param_kwargs.items() if name != "run_id")
-        failure = {
-            "task": self.task_family, "where": where, "place": self.place(), "scopes": self.scopes(), "error": error,
-            "at": datetime.now(UTC),
-        }  # fmt: skip
         try:
-            runs = self.context.db[schema.RUNS]
-            runs.update_one({"_id": self.run_id}, {"$push": {"failures": failure}}, upsert=True)
+            life.note_failure(
+                self.context, task=self.task_family, where=where, place=self.place(), scopes=self.scopes(), error=error
+            )
             life.settle_soon(self.context)
         except (PyMongoError, mongo.MongoError) as told:
             log.error("failure could not be noted", extra={"failure": error, "error": redacted(str(told))})  # noqa: TRY400

@@ -15,9 +15,8 @@ from rich.text import Text
 
 from config import settings
 from quality.detector import judging
-from quality.detector.backtest import Replayed, replay
+from quality.detector.backtest import Replayed, per_quarter, replay
 from quality.detector.faults import FAULTS, Fault
-from quality.detector.panel import QUARTER
 from quality.detector.selftest import Trial, selftest
 from quality.observations import Series
 from tasks import backtests, detector_charts
@@ -94,19 +93,13 @@ def blind(found: Selftest) -> list[Replayed]:
     return [one for one in found.clean if not one.judged]
 
 
-def false_alarms(clean: Sequence[Replayed]) -> float | None:
-    """Alerts per stream and quarter on untouched history, where faults that really happened count too."""
-    judged = sum(one.judged for one in clean)
-    return sum(len(one.alerts) for one in clean) * QUARTER / judged if judged else None
-
-
 def as_json(found: Selftest) -> str:
     """For programs."""
     document = {
         "first": found.first,
         "seed": found.seed,
         "budget": found.budget,
-        "false_alarms_per_series_and_quarter": false_alarms(found.clean),
+        "false_alarms_per_series_and_quarter": per_quarter(found.clean),
         "seconds": round(found.seconds, 1),
         "faults": [
             {"fault": fault.name, "what": fault.what, "lasts": fault.lasts, **of(found, fault).document()}
@@ -124,7 +117,7 @@ def _dataset(found: Selftest, name: str) -> dict[str, Any]:
         "dataset": name,
         "series": len(clean),
         "blind": sum(not one.judged for one in clean),
-        "false_alarms_per_series_and_quarter": false_alarms(clean),
+        "false_alarms_per_series_and_quarter": per_quarter(clean),
         **of(found, None, name).document(),
         "faults": {fault.name: of(found, fault, name).document() for fault in FAULTS},
     }
@@ -142,7 +135,7 @@ def show(found: Selftest, console: Console) -> None:
     console.print()
     for one in blind(found):
         say(console, f"blind: {one.of.dataset} {one.of.scope}: too little history for an opinion", "yellow")
-    if (rate := false_alarms(found.clean)) is not None:
+    if (rate := per_quarter(found.clean)) is not None:
         told = f"On the untouched history: {rate:.2f} alerts per series and quarter; the budget is {found.budget:g}."
         say(console, told, "bold")
         say(console, "What really happened in it is among them: `touchstone detector backtest` shows each.")
@@ -164,7 +157,7 @@ def _by_dataset(found: Selftest) -> Table:
     table = _table("dataset", "series", "blind", "recall", "alerts/q", "found of each fault")
     for name in datasets(found):
         clean = [one for one in found.clean if one.of.dataset == name]
-        rate = false_alarms(clean)
+        rate = per_quarter(clean)
         each = {fault.name: of(found, fault, name) for fault in FAULTS}
         told = [f"{fault}\u00a0{one.found}/{one.injected}" for fault, one in each.items() if one.injected]
         table.add_row(

@@ -68,8 +68,17 @@ class Replayed:
 
     @property
     def per_quarter(self) -> float | None:
-        """Alerts in 90 judged windows, as the budget counts; None if none was judged."""
-        return len(self.alerts) * QUARTER / self.judged if self.judged else None
+        """As `per_quarter`, of this stream alone."""
+        return per_quarter([self])
+
+
+def per_quarter(streams: Sequence[Replayed]) -> float | None:
+    """Alerts in 90 judged windows of a stream, as the budget counts; None if none was judged.
+
+    Faults that really happened are among them.
+    """
+    judged = sum(one.judged for one in streams)
+    return sum(len(one.alerts) for one in streams) * QUARTER / judged if judged else None
 
 
 def replay(
@@ -106,4 +115,4 @@ def grouped(alarm: BoolArray, sighted: BoolArray, rarity: FloatArray) -> Iterato
         yield Alert(tuple(rows), max(rows, key=lambda one: (rarity[one], -one)))
 
 
-__all__ = ["Alert", "Replayed", "grouped", "replay"]
+__all__ = ["Alert", "Replayed", "grouped", "per_quarter", "replay"]

@@ -33,13 +33,11 @@ _ADVERBS: Final = {
 _FRESHNESS: Final = "freshness_seconds"
 _DRIVERS: Final = {
     "today": "it is this window by itself that is strange",
-    "rank": "it is further off than nearly all windows before it",
     "three": "it is the last three windows together that are strange",
     "week": "it is the last week taken together that is strange",
     "drift": "the last two weeks have drifted away from what was before",
     "constant": "it had been the same for long, and changed",
     "stale": "all numbers are exactly those of the window before: the same data twice?",
-    "company": "several measures are strange in the same window",
     "zero": "it fell to nothing, where days like it had some",
 }
 """What made a measure strange; see `quality.detector.evidence.FEATURES`."""

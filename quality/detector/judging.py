@@ -24,7 +24,7 @@ from quality.detector.engine import Judgement
 from quality.detector.evidence import FEATURES
 from quality.detector.history import Panelled, Window
 from quality.detector.news import Candidates, News
-from quality.detector.panel import Options
+from quality.detector.panel import Options, Stream
 from quality.detector.recorded import Name
 from quality.detector.said import Said, Says
 from quality.detector.verdicts import CELLS, Cell, State, Verdict
@@ -82,7 +82,7 @@ def verdict(of: Panelled, judgement: Judgement, row: int, settings: Settings) ->
         state = State.ANOMALY
     elif np.isnan(judgement.score[row]):
         state = State.BLIND
-    rarity = _number(judgement.rarity[row]) or 0.0
+    rarity = 0.0 if np.isnan(judgement.rarity[row]) else float(judgement.rarity[row])
     return Verdict(
         dataset=of.dataset,
         scope=of.scope,
@@ -96,6 +96,22 @@ def verdict(of: Panelled, judgement: Judgement, row: int, settings: Settings) ->
         missing=_missing(of, judgement, row) if state is State.BLIND else "",
         together=TOGETHER if judgement.quiet[row] else "",
         blocks=state is State.ANOMALY and settings.detector.of(of.dataset).block_on_anomaly,
+    )
+
+
+def cell(stream: Stream, judgement: Judgement, row: int, place: int) -> Cell:
+    """What the engine says of one measure of one window."""
+    measure, driver = stream.measures[place], int(judgement.drivers[row, place])
+    return Cell(
+        measure=measure.name,
+        observed=_number(stream.values[row, place]),
+        expected=_number(judgement.expected[row, place]),
+        low=_number(judgement.low[row, place]),
+        high=_number(judgement.high[row, place]),
+        score=_number(judgement.cells[row, place]),
+        driver=FEATURES[driver] if driver >= 0 else "",
+        history=int(judgement.history[row, place]),
+        nature=str(measure.nature),
     )
 
 
@@ -138,19 +154,7 @@ def _cells(of: Panelled, judgement: Judgement, row: int) -> Iterator[Cell]:
         range(len(measures)),
         key=lambda n: (np.isnan(scores[n]), 0.0 if np.isnan(scores[n]) else -scores[n], not measures[n].volume),
     )
-    for n in order[:CELLS]:
-        driver = int(judgement.drivers[row, n])
-        yield Cell(
-            measure=measures[n].name,
-            observed=_number(of.stream.values[row, n]),
-            expected=_number(judgement.expected[row, n]),
-            low=_number(judgement.low[row, n]),
-            high=_number(judgement.high[row, n]),
-            score=_number(scores[n]),
-            driver=FEATURES[driver] if driver >= 0 else "",
-            history=int(judgement.history[row, n]),
-            nature=str(measures[n].nature),
-        )
+    return (cell(of.stream, judgement, row, n) for n in order[:CELLS])
 
 
 def _missing(of: Panelled, judgement: Judgement, row: int) -> str:
@@ -192,4 +196,4 @@ def _broken(found: News, error: str) -> Iterator[Verdict]:
 
 
 def _number(value: Any) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return float(value) if np.isfinite(value) else None

@@ -53,13 +53,18 @@ def known(db: Db, settings: Settings, days: Days) -> dict[Name, Known]:
 
 def lasting(windows: Iterable[date], learn_after: int) -> set[date]:
     """Those of `windows` that are part of a stretch of at least `learn_after`: it is the new normal by now."""
-    stretches: list[list[date]] = []
+    return {window for stretch in stretches(windows, APART) if len(stretch) >= learn_after for window in stretch}
+
+
+def stretches(windows: Iterable[date], apart: int) -> list[list[date]]:
+    """`windows` in order, cut wherever two that follow one another are more than `apart` days apart."""
+    found: list[list[date]] = []
     for window in sorted(windows):
-        if stretches and (window - stretches[-1][-1]).days <= APART:
-            stretches[-1].append(window)
+        if found and (window - found[-1][-1]).days <= apart:
+            found[-1].append(window)
         else:
-            stretches.append([window])
-    return {window for stretch in stretches if len(stretch) >= learn_after for window in stretch}
+            found.append([window])
+    return found
 
 
 def _aside(db: Db, days: Days) -> dict[Name, set[date]]:

@@ -23,8 +23,11 @@ def quiet_days(streams: Sequence[Stream], options: Options, width: int) -> froze
     A source falls when most of its volumes are FAR below expectation, or nearer to their rest day than to their own
     day, where those are FAR apart. The days are known the day they happen: nothing looks ahead.
     """
+    witnesses = [stream for stream in streams if stream.source]
+    if len({stream.source for stream in witnesses}) < FEWEST:
+        return frozenset()
     seen: dict[date, dict[str, list[bool]]] = {}
-    for block in blocks([_volumes(stream) for stream in streams if stream.source], width):
+    for block in blocks([_volumes(stream) for stream in witnesses], width):
         opinion, fell = _fallen(block, options)
         for row, column in zip(*np.nonzero(opinion), strict=True):
             stream = block.streams[block.stream[column]]

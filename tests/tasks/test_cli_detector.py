@@ -4,12 +4,10 @@ import io
 import json
 import random
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import bson
 import pytest
@@ -28,18 +26,10 @@ from quality.observations import Observation, Series
 from tasks import cli, cli_detector, selftests
 from tasks.cli_common import whoami
 from tasks.context import Context
+from tests.tasks.calling import Run, caller
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -49,20 +39,8 @@ def run(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> Run:
-    """Runs a command in this process, as `main` does."""
-    monkeypatch.setenv(settings.CONFIG_VARIABLE, str(tmp_path / "touchstone.toml"))
-    (tmp_path / "touchstone.toml").write_text("", encoding="utf-8")
     monkeypatch.setattr(cli_detector, "out", Console(width=200, highlight=False))
-
-    def touchstone(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["touchstone", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Ran(int(ended.value.code or 0), printed.out, printed.err)
-
-    return touchstone
+    return caller(monkeypatch, capsys, tmp_path)
 
 
 @pytest.fixture

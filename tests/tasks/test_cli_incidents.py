@@ -2,12 +2,10 @@
 
 import json
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import typer
@@ -16,22 +14,14 @@ from rich.console import Console
 from alerting import folding
 from alerting.incidents import Facts, Incident, Key, Kind, Report, State, Told
 from alerting.store import Store
-from config import mongo, schema, settings
+from config import mongo, schema
 from quality.findings import Severity
-from tasks import cli, cli_incidents
+from tasks import cli_incidents
 from tasks.cli_common import whoami
 from tasks.context import Context
+from tests.tasks.calling import Ran, Run, caller
 
 NOW = datetime.now(UTC)
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -41,20 +31,8 @@ def run(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> Run:
-    """Runs a command in this process, as `main` does."""
-    monkeypatch.setenv(settings.CONFIG_VARIABLE, str(tmp_path / "touchstone.toml"))
-    (tmp_path / "touchstone.toml").write_text("", encoding="utf-8")
     monkeypatch.setattr(cli_incidents, "out", Console(width=300, highlight=False))
-
-    def touchstone(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["touchstone", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Ran(int(ended.value.code or 0), printed.out, printed.err)
-
-    return touchstone
+    return caller(monkeypatch, capsys, tmp_path)
 
 
 @pytest.fixture
