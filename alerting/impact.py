@@ -27,6 +27,7 @@ _OF: Final = {
     catalog.DELIVERIES.name: ALL,
     catalog.CHANGES.name: (*LEAD_TIMES, *FAIL_RATES),
     catalog.FAILURES.name: FAIL_RATES,
+    catalog.BUILDS.name: (),
 }
 
 TASKS: Final = "tasks"

@@ -24,6 +24,10 @@ def _is_safe_url(url: str) -> str:
     return url if url.endswith("/") else f"{url}/"
 
 
+SafeUrl = Annotated[str, AfterValidator(_is_safe_url)]
+"""An https:// address, or http:// on loopback, with a slash at its end."""
+
+
 def _is_zone(name: str) -> str:
     try:
         ZoneInfo(name)
@@ -47,7 +51,7 @@ GOLD = catalog.DORA_DAILY.name
 class Slack(Section):
     """Where incidents are told. Without a token or webhook nobody is told, and incidents are only kept."""
 
-    base_url: Annotated[str, AfterValidator(_is_safe_url)] = "https://slack.com/api/"
+    base_url: SafeUrl = "https://slack.com/api/"
     channel: str | None = None
     """Name ("#data-quality") or id of the channel that no route takes an incident from."""
     token: Annotated[SecretStr | None, BeforeValidator(unset_if_blank)] = None

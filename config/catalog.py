@@ -30,13 +30,31 @@ def bronze(source: str, stream: str) -> str:
     return f"{BRONZE}{source}.{stream}"
 
 
-CHANGES = Dataset("silver.changes", (bronze("git", "commits"),))
-DEPLOYMENTS = Dataset("silver.deployments", (bronze("git", "tags"),))
-FAILURES = Dataset("silver.failures", (bronze("git", "reverts"),))
-ENTITIES = (CHANGES, DEPLOYMENTS, FAILURES)
+CHANGES = Dataset(
+    "silver.changes", (bronze("git", "commits"), bronze("github", "commits"), bronze("github", "pull_requests"))
+)
+DEPLOYMENTS = Dataset(
+    "silver.deployments",
+    (
+        bronze("git", "tags"),
+        bronze("github", "deployments"),
+        bronze("github", "workflow_runs"),
+        bronze("github", "releases"),
+        bronze("github", "tags"),
+        bronze("jenkins", "builds"),
+    ),
+)
+FAILURES = Dataset(
+    "silver.failures",
+    (bronze("git", "reverts"), bronze("github", "reverts"), bronze("github", "issues"), bronze("jira", "issues")),
+)
+BUILDS = Dataset("silver.builds", (bronze("github", "workflow_runs"), bronze("jenkins", "builds")))
+LINKED = (CHANGES, DEPLOYMENTS, FAILURES)
+"""The entities that metrics are made from."""
+ENTITIES = (*LINKED, BUILDS)
 """One row per entity, folded from its Bronze versions."""
 
-DELIVERIES = Dataset("silver.deliveries", tuple(dataset.name for dataset in ENTITIES))
+DELIVERIES = Dataset("silver.deliveries", tuple(dataset.name for dataset in LINKED))
 """What each deployment delivered and what failed of it: the links between the entities, by day of the deployment."""
 
 DORA_DAILY = Dataset("gold.dora_daily", (DELIVERIES.name,))

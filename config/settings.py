@@ -10,7 +10,7 @@ import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
@@ -31,11 +31,15 @@ from config import catalog
 from config.alerts import Notifier, Route, Schedule, Slack, Team
 from config.datasets import Collection, Rule, Suite
 from config.detector import Detector
-from config.section import ConfigError, Name, Section, unset_if_blank
+from config.section import ConfigError, Section, unset_if_blank
+from config.services import Dora, Service
+from config.sources import AnySource, App, Git, GitHub, Jenkins, Jira, Replay, Repository
 
 CONFIG_VARIABLE = "TOUCHSTONE_CONFIG"
 DEFAULT_NAME = "touchstone.toml"
 EXAMPLE = Path(__file__).with_name("touchstone.example.toml")
+_KINDS = ("replay", "git", "github", "jira", "jenkins")
+"""Which kind of source a mistake is in is no key of the file."""
 
 
 class Mongo(Section):
@@ -46,32 +50,6 @@ class Mongo(Section):
     mongod: Path | None = None
     """The embedded server's program, where the packaged one does not fit."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
-
-
-class Replay(Section):
-    """Recorded items from files: JSON Lines, plain or gzip."""
-
-    type: Literal["replay"]
-    name: Name
-    paths: Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-class Repository(Section):
-    """One git repository."""
-
-    origin: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^|\x00-\x1f]+$")]
-    """What it is called here, and so the scope of its metrics."""
-    url: Annotated[str, Field(min_length=1)]
-    """Any path or URL that git accepts."""
-
-
-class Git(Section):
-    """git repositories, read with the real git."""
-
-    type: Literal["git"]
-    name: Name
-    repositories: Annotated[tuple[Repository, ...], Field(min_length=1)]
-    timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
 
 
 class Privacy(Section):
@@ -116,7 +94,9 @@ class Settings(BaseSettings):
     )  # fmt: skip
 
     mongo: Mongo = Mongo()
-    sources: tuple[Annotated[Replay | Git, Field(discriminator="type")], ...] = ()
+    sources: tuple[AnySource, ...] = ()
+    services: tuple[Service, ...] = ()
+    dora: Dora = Dora()
     privacy: Privacy = Privacy()
     pipeline: Pipeline = Pipeline()
     scheduler: Scheduler = Scheduler()
@@ -134,7 +114,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Settings":
-        for what in ("sources", "datasets", "teams"):
+        for what in ("sources", "services", "datasets", "teams"):
             names = [one.name for one in getattr(self, what)]
             if twice := {name for name in names if names.count(name) > 1}:
                 message = f"two {what} are named {min(twice)!r}; give each [[{what}]] its own name"
@@ -223,7 +203,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _explain(detail: Any, document: dict[str, Any], path: Path) -> str:
-    keys = [part for part in detail["loc"] if part not in ("replay", "git")]
+    keys = [part for part in detail["loc"] if part not in _KINDS]
     name = ".".join(str(key) for key in keys) or "(whole file)"
     place: Any = document
     for key in keys[:1]:
@@ -237,16 +217,26 @@ def _explain(detail: Any, document: dict[str, Any], path: Path) -> str:
 
 
 def _absolute(settings: Settings, folder: Path) -> Settings:
-    sources = tuple(
-        source.model_copy(update={"paths": tuple(str(folder / path) for path in source.paths)})
-        if isinstance(source, Replay)
-        else source.model_copy(update={"repositories": tuple(_located(r, folder) for r in source.repositories)})
-        for source in settings.sources
-    )
+    sources = tuple(_found(source, folder) for source in settings.sources)
     slack = settings.slack
     if slack.token_file is not None:
         slack = slack.model_copy(update={"token_file": folder / slack.token_file})
     return settings.model_copy(update={"sources": sources, "slack": slack, "state": folder / settings.state})
+
+
+def _found(source: AnySource, folder: Path) -> AnySource:
+    """`source` with its paths absolute."""
+    match source:
+        case Replay():
+            return source.model_copy(update={"paths": tuple(str(folder / path) for path in source.paths)})
+        case Git():
+            return source.model_copy(update={"repositories": tuple(_located(r, folder) for r in source.repositories)})
+    update: dict[str, Any] = {}
+    if source.token_file is not None:
+        update["token_file"] = folder / source.token_file
+    if isinstance(source, GitHub) and source.app is not None:
+        update["app"] = source.app.model_copy(update={"key_file": folder / source.app.key_file})
+    return source.model_copy(update=update)
 
 
 def _located(repository: Repository, folder: Path) -> Repository:
@@ -255,6 +245,7 @@ def _located(repository: Repository, folder: Path) -> Repository:
 
 
 __all__ = [
-    "CONFIG_VARIABLE", "Collection", "ConfigError", "Detector", "Git", "Notifier", "Quality", "Replay", "Repository",
-    "Route", "Rule", "Schedule", "Settings", "Slack", "Suite", "Team", "config_path", "load",
+    "CONFIG_VARIABLE", "App", "Collection", "ConfigError", "Detector", "Dora", "Git", "GitHub", "Jenkins", "Jira",
+    "Notifier", "Quality", "Replay", "Repository", "Route", "Rule", "Schedule", "Service", "Settings", "Slack", "Suite",
+    "Team", "config_path", "load",
 ]  # fmt: skip

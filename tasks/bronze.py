@@ -21,7 +21,7 @@ from quality.shapes import safe
 from tasks import checks, windows, withdrawn
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, insert_new
-from tasks.sources.contract import Feed, Item, Rejected, Source, SourceError, Swept
+from tasks.sources.contract import Feed, Item, Part, Progress, Rejected, Source, SourceError, Swept
 from tasks.windows import Days, Missing, Seen, Stream
 from tasks.withdrawn import Handed
 
@@ -49,7 +49,7 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
     now = clock()
     try:
         previous = context.ledger.find(partition)
-        cursor = previous.get("cursor")
+        cursor = previous.get("progress") or previous.get("cursor")
         if cursor is None:
             checks.warm(context)  # all will be new
         handed = Handed(partition.scope)
@@ -78,6 +78,7 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
         kept = [{"source": s, "origin": o, "streams": list(streams)} for s, o, streams in [*covered, *vanished]]
         extra = {
             "cursor": dict(swept.cursor) if whole else None,  # what was lost on the way is to be handed over again
+            "progress": None,
             "feeds": kept,
             "swept_at": now,
             "rejected": rejected.total(),
@@ -114,30 +115,37 @@ def _streams(feeds: Iterable[Feed]) -> list[Stream]:
     return [(kind, origin, stream) for kind, origin, streams in feeds for stream in streams]
 
 
-def _take(context: Context, claim: Claim, parts: Iterable[Item | Rejected | Swept], seen: Seen) -> Swept:
-    """Store what a sweep yields, and return its last word."""
+def _take(context: Context, claim: Claim, parts: Iterable[Part], seen: Seen) -> Swept:
+    """Store what a sweep yields, note how far it is, and return its last word."""
     swept = None
     batch: list[Item] = []
     size = 0
     for part in parts:
-        if isinstance(part, Swept):
-            swept = part
-            continue
-        size += len(part.raw)
-        if isinstance(part, Item):
-            batch.append(part)
-        else:
-            seen.rejected.append(part)
+        match part:
+            case Item():
+                batch.append(part)
+                size += len(part.raw)
+            case Rejected():
+                seen.rejected.append(part)
+                size += len(part.raw)
+            case Progress():
+                _keep(context, claim, batch, seen)
+                context.ledger.note(claim, {"progress": dict(part.cursor)})
+                size = 0
+            case Swept():
+                swept = part
         if max(len(batch), len(seen.rejected)) >= BATCH or size >= BATCH_BYTES:
-            _store(context, batch, seen)
-            batch.clear()
-            _set_aside(context, claim, seen)
+            _keep(context, claim, batch, seen)
             size = 0
-            context.ledger.renew([claim])
-    _store(context, batch, seen)
-    _set_aside(context, claim, seen)
+    _keep(context, claim, batch, seen)
     if swept is None:
         raise SourceError(f"{claim.partition.scope}: the sweep ended without saying what it covered")
+    _conclude(context, claim, swept, seen)
+    return swept
+
+
+def _conclude(context: Context, claim: Claim, swept: Swept, seen: Seen) -> None:
+    """Take back what earlier sweeps handed over or set aside, where this one says all there is to say."""
     if swept.whole:
         # what was set aside by an earlier sweep and was not met again is no longer a problem
         where = {"sweep": claim.partition.scope}
@@ -146,7 +154,14 @@ def _take(context: Context, claim: Claim, parts: Iterable[Item | Rejected | Swep
         for dataset, origin, day, more in withdrawn.settle(context, claim, seen.handed):
             _, source, stream = dataset.split(".", 2)
             seen.touched[source, origin, stream][day] += more
-    return swept
+
+
+def _keep(context: Context, claim: Claim, batch: list[Item], seen: Seen) -> None:
+    """Store what has come since the last time."""
+    _store(context, batch, seen)
+    batch.clear()
+    _set_aside(context, claim, seen)
+    context.ledger.renew([claim])
 
 
 def _store(context: Context, batch: Iterable[Item], seen: Seen) -> None:

@@ -65,6 +65,16 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """Yielded in the middle of a long sweep, once all before it was yielded too.
+
+    If the sweep breaks off, the next one is given this cursor in place of that of the last whole one.
+    """
+
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """For one origin: from when until when everything that exists was yielded."""
 
@@ -95,6 +105,10 @@ class Swept:
     """And it is all that is said of these entities: what was said of them before, and was not now, is withdrawn."""
 
 
+Part: TypeAlias = Item | Rejected | Progress | Swept
+"""What a sweep yields."""
+
+
 class Source(Protocol):
     """One configured source."""
 
@@ -106,7 +120,7 @@ class Source(Protocol):
     def feeds(self, unit: str) -> Sequence[Feed]:
         """What a sweep of `unit` will cover, as far as it is known before the first one."""
 
-    def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Item | Rejected | Swept]:
+    def sweep(self, unit: str, cursor: Cursor | None, now: datetime) -> Iterator[Part]:
         """Yield what is new since `cursor` (everything if None), then `Swept`.
 
         Raises SourceError if the unit cannot be read.

@@ -4,7 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
-from config.settings import ConfigError, Git, Settings
+from config.settings import ConfigError, Git, GitHub, Jenkins, Jira, Replay, Settings
+from config.sources import AnySource
 from tasks.sources.contract import Source
 from tasks.sources.replay import ReplaySource
 
@@ -16,10 +17,28 @@ def configured(settings: Settings) -> list[Source]:
             f"{settings.config_file or 'no touchstone.toml here'}: sources: none configured, and no datasets; "
             "copy config/touchstone.example.toml to touchstone.toml and name one"
         )
-    return [
-        _git(source, settings) if isinstance(source, Git) else ReplaySource(source.name, source.paths)
-        for source in settings.sources
-    ]
+    return [_made(source, settings) for source in settings.sources]
+
+
+def _made(source: AnySource, settings: Settings) -> Source:
+    """A connector is imported only where there is one of its kind."""
+    match source:
+        case Replay():
+            return ReplaySource(source.name, source.paths)
+        case Git():
+            return _git(source, settings)
+        case GitHub():
+            from tasks.sources.github.source import GitHubSource  # noqa: PLC0415
+
+            return GitHubSource(source, _pseudonym_key(settings))
+        case Jira():
+            from tasks.sources.jira.source import JiraSource  # noqa: PLC0415
+
+            return JiraSource(source, _pseudonym_key(settings))
+        case Jenkins():
+            from tasks.sources.jenkins.source import JenkinsSource  # noqa: PLC0415
+
+            return JenkinsSource(source, _pseudonym_key(settings))
 
 
 def _git(source: Git, settings: Settings) -> Source:

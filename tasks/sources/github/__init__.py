@@ -1,0 +1,1 @@
+"""GitHub: what a repository of it holds."""

@@ -1,0 +1,1 @@
+"""Jenkins: jobs and their builds."""

@@ -1,0 +1,1 @@
+"""Jira: the issues of a project, with their history."""
