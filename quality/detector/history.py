@@ -87,11 +87,13 @@ def streams(  # noqa: PLR0913 - what, when, and what is not published yet
         _overlay(read.setdefault(name, {}), span, told)
     known = taught.known(db, settings, span)
     today = now.astimezone(UTC).date()
+    fed = {name.dataset.split(".")[1] for name in read if name.dataset.startswith(catalog.BRONZE)}
     found = []
     for name, numbers in sorted(read.items()):
         if settings.detector.of(name.dataset).judge and any(not np.isnan(one).all() for one in numbers.values()):
             try:
-                found.append(_panelled(settings, name, numbers, span, _with_today(known.get(name, Known()), today)))
+                heard = _with_today(known.get(name, Known()), today)
+                found.append(_panelled(settings, name, numbers, span, heard, _source(name.dataset, fed)))
             except ValueError as error:
                 if refused is None:
                     raise
@@ -114,11 +116,13 @@ def _read(db: Db, span: Days, datasets: Iterable[str] | None, scopes: Iterable[s
     for document in columns.documents(cast("Iterable[bytes]", batches)):
         parts = dict(columns.members(document))
         of = bson.decode(parts.pop("_id"))
-        told = {name: columns.column(array) for name, array in parts.items()}
-        order = np.lexsort((told["id"], told["recorded_at"]))
-        rows = told["at"][order] // _DAY_MS - first
+        rows = (columns.column(parts["at"]) // _DAY_MS - first).astype(np.int64)
+        values = columns.column(parts["value"])
+        if np.bincount(rows).max(initial=0) > 1:  # of two of one window the later one stays
+            order = np.lexsort((columns.column(parts["id"]), columns.column(parts["recorded_at"])))
+            rows, values = rows[order], values[order]
         numbers = np.full(length, np.nan)
-        numbers[rows.astype(np.int64)] = told["value"][order]  # of two of one window the later one stays
+        numbers[rows] = values
         found.setdefault(Name(of["dataset"], of["scope"]), {})[of["measure"]] = numbers
     return found
 
@@ -136,7 +140,9 @@ def _overlay(numbers: Columns, span: Days, told: Mapping[date, Values]) -> None:
             column[row] = np.nan if value is None else float(value)
 
 
-def _panelled(settings: Settings, name: Name, numbers: Columns, span: Days, known: Known) -> Panelled:
+def _panelled(  # noqa: PLR0913, PLR0917 - one call, from one place
+    settings: Settings, name: Name, numbers: Columns, span: Days, known: Known, source: str
+) -> Panelled:
     names = sorted(measure for measure, column in numbers.items() if not np.isnan(column).all())
     values = np.column_stack([numbers[measure] for measure in names])
     begin = int(np.argmax(~np.isnan(values).all(axis=1)))
@@ -154,7 +160,7 @@ def _panelled(settings: Settings, name: Name, numbers: Columns, span: Days, know
         teaches=teaches,
         holidays=calendar.holidays(settings.detector, *name, (start, span[1])),
         changes=calendar.changes(settings.detector, *name, known.heard),
-        source=_source(name.dataset),
+        source=source,
     )
     return Panelled(*name, stream, states)
 
@@ -223,21 +229,25 @@ def _rows(windows: Iterable[date], start: date, length: int) -> list[int]:
 
 def _states(values: FloatArray, teaches: BoolArray, still_open: Iterable[int]) -> tuple[Window, ...]:
     known = ~np.isnan(values)
+    there, teaching = known.any(axis=1), (known & teaches).any(axis=1)
     states = [
-        Window.UNKNOWN if not there.any() else Window.KNOWN if (there & teaching).any() else Window.DOUBTED
-        for there, teaching in zip(known, teaches, strict=True)
+        Window.KNOWN if taught else Window.DOUBTED if some else Window.UNKNOWN
+        for some, taught in zip(there.tolist(), teaching.tolist(), strict=True)
     ]
     for row in still_open:
         states[row] = Window.OPEN
     return tuple(states)
 
 
-def _source(dataset: str) -> str:
-    """Of which system its rows come: streams of different systems are independent witnesses.
+def _source(dataset: str, fed: set[str]) -> str:
+    """Of which system its rows come: streams of different systems are independent witnesses. "" if of several.
 
     All repositories of one source are one: its credentials, or its network, may fail for all of them at once.
+    fed: the systems that there are records of.
     """
     if not dataset.startswith(catalog.LAYERS):
         return dataset
     systems = {name.split(".")[1] for name in (dataset, *catalog.upstream(dataset)) if name.startswith(catalog.BRONZE)}
+    if len(systems) > 1:
+        systems &= fed
     return systems.pop() if len(systems) == 1 else ""
