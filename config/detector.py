@@ -62,8 +62,9 @@ class Detector(Section):
     """How many false alarms are accepted of each dataset and scope in 90 windows."""
     learn_shift_after: Annotated[int, Field(ge=1, le=365)] = 21
     """Windows after which a level that stays is the new normal."""
-    history_days: Annotated[int, Field(ge=28, le=3650)] = 365
-    """How many days before the judged window are looked at."""
+    history_days: Annotated[int, Field(ge=28, le=3650)] = 280
+    """How many days before the judged window are looked at: the half year that a forest learns from, and before that
+    what the longest memory of a level goes back to. Longer ones hardly change a verdict, and cost time."""
     judge_days: Annotated[int, Field(ge=1, le=365)] = 35
     """Windows that are older when they come in are not judged: a backfill is never fresh."""
     country: str | None = None

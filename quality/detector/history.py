@@ -229,10 +229,11 @@ def _rows(windows: Iterable[date], start: date, length: int) -> list[int]:
 
 def _states(values: FloatArray, teaches: BoolArray, still_open: Iterable[int]) -> tuple[Window, ...]:
     known = ~np.isnan(values)
-    there, teaching = known.any(axis=1), (known & teaches).any(axis=1)
+    there: BoolArray = np.logical_or.reduce(known, axis=1)
+    teaching: BoolArray = np.logical_or.reduce(known & teaches, axis=1)
     states = [
         Window.KNOWN if taught else Window.DOUBTED if some else Window.UNKNOWN
-        for some, taught in zip(there.tolist(), teaching.tolist(), strict=True)
+        for some, taught in zip(there, teaching, strict=True)
     ]
     for row in still_open:
         states[row] = Window.OPEN
