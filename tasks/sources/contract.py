@@ -105,6 +105,16 @@ class Swept:
     """And it is all that is said of these entities: what was said of them before, and was not now, is withdrawn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at before a first run: a token, a scope, an origin, a clock."""
+
+    what: str
+    ok: bool
+    text: str
+    """For a person: what was seen, and what to do where it is not well."""
+
+
 Part: TypeAlias = Item | Rejected | Progress | Swept
 """What a sweep yields."""
 
