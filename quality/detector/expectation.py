@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quality.detector import location, scales, transforms
-from quality.detector.layout import COUNT, RATIO, Block
+from quality.detector.layout import COUNT, GIVEN, RATIO, Block
 from quality.detector.panel import BoolArray, FloatArray, IntArray, Options
 
 LEVEL = 28  # windows of the level
@@ -15,13 +15,15 @@ MATCH = 56  # windows over which the candidates are compared; a return is to the
 SEASONS = 8  # seasons of the seasonal effect
 YOUNG = 4  # seasons in which the effect is learnt anew in every window, not only at the start of a season
 STRONG = 5.0  # standard deviations: teaches nothing
+LEARNT = 5  # observations from which on one can be strong: those with an opinion of their cell
 QUIET = 3  # ordinary observations that end a run of strong ones
 RETURN = 3  # strong observations in a row at the level of MATCH windows ago: that is normal again
 FRESH = 7  # windows whose strong observations do not yet widen the scale
 CAP = 1.5  # prior scales up to which past incidents can widen a scale
 CALM = 3.0  # standard deviations that the strangest observation of the past is allowed to have been
 PRIOR_WEIGHT = 4.0  # observations that the prior scale is worth
-LEAST_MASS = 0.3  # weight that a level has at least
+LITTLE = 1e-9  # weight
+LEAST_MASS = 0.3  # weight that a level has at least, in those of the observation that is judged by it
 Q50, Q90, Q97 = 0.6745, 1.645, 2.17  # quantiles of the absolute value of a standard normal
 MANY = 30  # observations from which the 97 % quantile is looked at
 STEP = 0.7  # share of the distance to the next count that the scale of a count is at least
@@ -43,6 +45,8 @@ class Walk:
     season: FloatArray
     rest: FloatArray  # the seasonal effect of a rest day: of Sunday
     width: FloatArray  # standard deviation; of ratios on the arc scale
+    worth: FloatArray  # weight of the observation by its rows: 1 for a count, and for 30 effective rows
+    mass: FloatArray  # weight behind the level
     taught: BoolArray
     history: IntArray  # observations that taught, before the window
     base: IntArray  # row from which on levels are of what is normal now
@@ -66,12 +70,14 @@ class Walker:
         rows, columns = self.of.y.shape
         self.residual = np.full((len(CANDIDATES), rows, columns), np.nan, np.float32)  # of what teaches
         self.every = self.residual.copy()  # and of strong ones
-        self.level, self.effect, self.rest, self.width = (np.full((rows, columns), np.nan) for _ in range(4))
+        self.level, self.effect, self.rest, self.width, self.mass = (np.full((rows, columns), np.nan) for _ in range(5))
         self.history, self.bases = np.zeros((rows, columns), np.int64), np.zeros((rows, columns), np.int64)
         self.scale = np.where(self.of.relative, np.nan, self.of.prior)
         self.effects = np.zeros((block.season, columns))
+        self.doubt = location.doubt(np.zeros((0, columns)), block.season, block.nature)
         self.last = np.full(columns, np.nan)
         self.number, self.base, self.quiet, self.home = (np.zeros(columns, np.int64) for _ in range(4))
+        self.met = np.tile(~np.isin(block.nature, [COUNT, GIVEN]), (2, 1))  # a working day, a free one
         self.run = np.full(columns, -1)  # row of the first of a run of strong observations
 
     def walk(self) -> Walk:
@@ -81,7 +87,7 @@ class Walker:
             self._learn_season(t)
             self._judge(t)
         width = np.where(self.seen, self.width, np.nan)
-        known = self.taught, self.history, self.bases
+        known = self.weight, self.mass, self.taught, self.history, self.bases
         return Walk(self.of.y, self.of.shift, self.level, self.effect, self.rest, width, *known)
 
     def _rebase(self, t: int) -> None:
@@ -96,6 +102,7 @@ class Walker:
         start = max(0, t // self.season - SEASONS) * self.season
         weight = np.where(self.taught[start:t], self.weight[start:t], 0.0)
         self.effects = location.seasonal(self.filled[start:t], weight, self.season, self.nature)
+        self.doubt = location.doubt(weight, self.season, self.nature)
 
     def _judge(self, t: int) -> None:
         level, mass = self._level(t)
@@ -103,10 +110,10 @@ class Walker:
         best = self._best(t)
         scale = self._scale(t, best)
         last = np.where(np.isnan(self.last), level, self.last)
-        effect, spread = self.effects[t % self.season], np.sqrt(1 + 1 / np.maximum(mass, LEAST_MASS))
+        effect, spread = self.effects[t % self.season], self._spread(t, mass)
         columns = np.arange(len(level))
         self.level[t] = level + SHARES[best] * (last - level)
-        self.effect[t] = effect
+        self.effect[t], self.mass[t] = effect, mass
         self.rest[t] = self.effects[-1] if self.season == location.WEEK else effect
         self.width[t] = scale * self.noise[best, t, columns] * spread
         self.history[t], self.bases[t] = self.number, self.base
@@ -118,7 +125,19 @@ class Walker:
         with np.errstate(invalid="ignore"):
             limit = np.where(self.run >= 0, STRONG / 2, STRONG)  # in a run of strong ones what is doubtful is strong
             strong = np.abs(self._off(t, self.level[t] + effect)) > limit * self.width[t]
-        self._remember(t, strong & self.taught[t] & (self.number >= FEW))
+        kind = int(self.season == location.WEEK and t % self.season >= location.FREE.start)
+        judged = self.taught[t] & (self.number >= LEARNT) & self.met[kind]
+        self.met[kind] |= self.taught[t]  # the first free day is far off, and must teach: else no free day ever would
+        self._remember(t, strong & judged)
+
+    def _spread(self, t: int, mass: FloatArray) -> FloatArray:
+        """Standard deviation of the residual, in those of the observation alone: level and effect are uncertain too.
+
+        That of the posterior predictive of a normal mean (Gelman et al., "Bayesian Data Analysis", 2.5).
+        """
+        weight = self.weight[t]
+        level = np.minimum(weight / np.maximum(mass, LITTLE), 1 / LEAST_MASS)
+        return np.asarray(np.sqrt(1 + level + weight * self.doubt[t % self.season]))
 
     def _off(self, t: int, expected: FloatArray) -> FloatArray:
         """The residual, of ratios on the arc scale; NaN: not seen."""

@@ -66,3 +66,21 @@ def seasonal(data: FloatArray, weight: FloatArray, season: int, scale: IntArray)
         effects[FREE] = (mass[:, FREE] * off[:, FREE]).sum((0, 1)) / (mass[:, FREE].sum((0, 1)) + REST_PRIOR[scale])
     own = (mass * (off - effects)).sum(0) / (mass.sum(0) + DAY_PRIOR[scale])
     return np.asarray(effects + own)
+
+
+def doubt(weight: FloatArray, season: int, scale: IntArray) -> FloatArray:
+    """Variance of each effect, season x C, that observations of `weight` leave; rows begin with phase 0.
+
+    In units of the variance of an observation of weight 1. A prior that is worth n observations says that the effect
+    itself has the variance 1 / n, so this is the posterior variance of a normal mean. None without a season.
+    """
+    if season == 1:
+        return np.zeros((1, weight.shape[1]))
+    rows, columns = weight.shape
+    padded = np.zeros((-(-rows // season), season, columns))
+    padded.reshape(-(-rows // season) * season, columns)[:rows] = weight
+    mass = padded.sum(0)
+    left = 1 / (mass + DAY_PRIOR[scale])
+    if season == WEEK:
+        left[FREE] += 1 / (mass[FREE].sum(0) + REST_PRIOR[scale])
+    return np.asarray(left)

@@ -76,7 +76,11 @@ def _logs(x: FloatArray, teaches: BoolArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _given_rows(block: Block, column: IntArray) -> tuple[FloatArray, FloatArray]:
-    """The logarithm of counts less what the rows behind explain, and that: an elasticity of the last MEMORY windows."""
+    """The logarithm of counts less what the rows behind explain, and that: an elasticity of the last MEMORY windows.
+
+    When what is known of the elasticity changes, the line turns about the usual rows, and does not move: else a first
+    quiet weekend would change what the rows of all busy days explain.
+    """
     rows = block.behind[column]
     x, d = block.values[:, rows], block.values[:, column]
     x = np.log(np.where(x > 0, x, np.nan))
@@ -89,7 +93,9 @@ def _given_rows(block: Block, column: IntArray) -> tuple[FloatArray, FloatArray]
     number = past(np.ones_like(x))
     mean_x, mean_d = past(x) / np.maximum(number, 1), past(d) / np.maximum(number, 1)
     slope = (past(x * d) - number * mean_x * mean_d + FIRM * ELASTICITY) / (past(x * x) - number * mean_x**2 + FIRM)
-    explained = np.clip(slope, 0, 1) * (x - np.where(number > 0, mean_x, x))
+    slope = np.clip(slope, 0, 1)
+    turned = np.cumsum(np.diff(slope, axis=0, prepend=ELASTICITY) * mean_x, axis=0)
+    explained = slope * x - turned
     return d - explained, explained
 
 

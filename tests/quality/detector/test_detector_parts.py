@@ -1,5 +1,6 @@
 """The formulas, against the distributions they stand for, and the pieces that decide."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats  # type: ignore[import-untyped]
 
-from quality.detector import calibration, location, transforms
+from quality.detector import calibration, evidence, location, transforms
+from quality.detector.expectation import Walker
 from quality.detector.layout import blocks
-from quality.detector.panel import QUARTER, Harm, Measure, Nature, Stream
+from quality.detector.panel import QUARTER, Harm, Measure, Nature, Options, Stream
 from quality.detector.repeats import constancy, stale
 from quality.detector.rolling import before, windowed
 from quality.detector.zeros import unmistakable
@@ -127,3 +129,46 @@ def test_the_rule_for_the_blind_wants_three_days_of_the_kind_and_enough_rows() -
     assert told[:3].tolist() == [0, 0, 0]
     assert told[3] == pytest.approx((1 + 0.5 * 20) ** 2 / QUARTER)
     assert told[4] == 0  # a zero before: zeros happen
+
+
+def test_what_the_first_weekend_left_open_is_known_after_some() -> None:
+    """Of a count nothing is known of a free day that never was; a ratio hardly differs between days."""
+    count, ratio = np.zeros(1, np.int64), np.ones(1, np.int64)
+    none, eight = (location.doubt(np.ones((rows, 1)), 7, count)[:, 0] for rows in (0, 56))
+    assert none[0] == pytest.approx(1 / location.DAY_PRIOR[0])
+    assert none[6] == pytest.approx(none[0] + 1 / location.REST_PRIOR[0])
+    assert eight.max() < 0.2
+    assert location.doubt(np.ones((0, 1)), 7, ratio).max() < none[0]
+    assert not location.doubt(np.ones((5, 1)), 1, count).any()
+
+
+def test_a_quiet_weekend_does_not_change_what_busy_days_let_expect() -> None:
+    """Distinct authors, given the rows: twelve of them on each of the busy days before and after it."""
+    rows = [400.0] * 5 + [4.0, 4.0] + [400.0] * 5
+    measures = (Measure("rows", Nature.COUNT, volume=True), Measure("authors", Nature.COUNT, "rows"))
+    values = np.column_stack([rows, [12.0 if busy > 4 else 1.0 for busy in rows]])
+    (block,) = blocks([Stream("api", date(2026, 1, 5), measures, values)], 100)
+    walk = Walker(block, Options()).walk()
+    told = np.exp(walk.level + walk.season + walk.shift)[:, 0]
+    assert told[7] == pytest.approx(12, rel=0.1)
+
+
+def test_free_days_are_learnt_though_the_first_of_them_were_holidays() -> None:
+    """They are far below all that is known, and would else teach nothing for weeks."""
+    usual = [700.0] * 5 + [6.0, 6.0]
+    off = frozenset({date(2026, 1, 10), date(2026, 1, 11)})
+    stream = replace(only(Nature.COUNT, usual * 4, volume=True), holidays=off)
+    (block,) = blocks([stream], 10)
+    walk = Walker(block, Options()).walk()
+    assert walk.taught[12:14].all()
+    assert walk.level[26, 0] + walk.season[26, 0] == pytest.approx(walk.y[26, 0], abs=2)
+
+
+def test_a_sum_against_a_level_of_one_day_is_little_evidence() -> None:
+    """One day of 40 % before a fortnight of 5 %: that day was odd, not the week that follows."""
+    measures = (Measure("rows", Nature.COUNT, volume=True), Measure("null", Nature.RATIO, "rows"))
+    values = np.column_stack([np.full(14, 20.0), [0.4] + [0.05] * 13])
+    (block,) = blocks([Stream("api", date(2026, 1, 5), measures, values)], 10)
+    walk = Walker(block, Options()).walk()
+    week = evidence.features(block, walk, evidence.deviations(block, walk))[7, 0, evidence.FEATURES.index("week")]
+    assert week < 2
