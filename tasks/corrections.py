@@ -17,7 +17,7 @@ from quality import quarantine
 from tasks import withdrawn
 from tasks.context import Context
 from tasks.ledger import insert_new
-from tasks.transforms import silver
+from tasks.transforms import counting, silver
 
 BATCH: Final = 1000
 
@@ -58,17 +58,18 @@ def _correct(context: Context, dataset: Dataset, scope: str, ids: Sequence[str],
         items += versions
         out |= _not_counting(context, dataset, upstream, [one["_id"] for one in versions])
     best: dict[str, schema.Document] = {}
+    rules = counting.rules(context.settings, scope)
     for item in items:
         if item["_id"] in out or item["window"] in held:
             continue
         try:
-            row = silver.row(dataset.name, item)
+            row = silver.row(dataset.name, item, rules)
         except silver.RowError:
             continue  # its own window sets it aside
         if row["_id"] not in best or best[row["_id"]]["version"] < row["version"]:
             best[row["_id"]] = row
     collection = context.db[dataset.name]
-    names = sorted({f"{scope}|{id_}" for id_ in ids})
+    names = sorted({f"{scope}|{silver.row_id(item)}" for item in items})
     there = {row["_id"]: row["bronze"] for row in collection.find({"_id": {"$in": names}}, {"bronze": 1})}
     insert_new(collection, [row for name, row in best.items() if name not in there])
     writes: list[Any] = []

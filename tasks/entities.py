@@ -12,20 +12,23 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import Any, Final
 
-from pymongo import ReplaceOne
-
 from config import schema
 from config.catalog import Dataset
 from quality import quarantine
 from quality.gate import Assessment, Break, Measures, Part, Row
 from quality.observations import Cause
+from quality.receipts import Proof
 from quality.tally import tally
 from tasks import checks, corrections, withdrawn
 from tasks.context import Context
-from tasks.ledger import Claim, Partition, Publication, insert_new
-from tasks.transforms import code_version, silver
+from tasks.entity_rows import apply
+from tasks.ledger import Claim, Partition, Publication
+from tasks.transforms import code_version, counting, silver
 
 BATCH: Final = 2000
+
+_STATES: Final = [str(state) for state in Proof]
+"""Best first."""
 
 _BECAUSE: Final = checks.Because(
     inputs="its Bronze has changed",
@@ -34,13 +37,10 @@ _BECAUSE: Final = checks.Because(
 )
 
 
-def code(context: Context, dataset: Dataset) -> str:
-    """The version of what makes and judges rows of `dataset`."""
-    return context.code(dataset.name, code_version(silver))
-
-
-class LostWriteError(RuntimeError):
-    """The database said that it stored what is not there."""
+def code(context: Context, dataset: Dataset, scope: str) -> str:
+    """The version of what makes and judges rows of `dataset`: the code, what counts as what in `scope`, the suite."""
+    counts = counting.version(dataset.name, counting.rules(context.settings, scope))
+    return context.code(dataset.name, code_version(*silver.MODULES) + (counts and f"+{counts}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ class _Staged:
         good: rows of this window, by entity.
         """
         at, since = silver.version(item["updated_on"], ""), self.fetched[item["_id"]]
-        return any(row["version"] > at and self.fetched[row["bronze"]] > since for row in good.get(item["id"], ()))
+        return any(
+            row["version"] > at and self.fetched[row["bronze"]] > since for row in good.get(silver.row_id(item), ())
+        )
 
 
 def stale(context: Context, dataset: Dataset, scope: str, days: tuple[date, date] | None = None) -> Iterator[Stale]:
@@ -83,7 +85,7 @@ def stale(context: Context, dataset: Dataset, scope: str, days: tuple[date, date
     fields = ("dataset", "revision", "proof", "rows", "cause", "blocked.first")
     feeds = [context.ledger.windows(upstream, scope, fields, days) for upstream in dataset.upstream]
     made = context.ledger.windows(dataset.name, scope, ("dataset", *checks.LOOKED_AT), days)
-    version = code(context, dataset)
+    version = code(context, dataset, scope)
     for start, group in groupby(heapq.merge(*feeds, made, key=_window), key=_window):
         inputs, upstream, row = {}, [], None
         for document in group:
@@ -95,8 +97,10 @@ def stale(context: Context, dataset: Dataset, scope: str, days: tuple[date, date
         if not upstream or any(_is_held(document) for document in upstream):
             continue
         if why := checks.why_stale(row, inputs, version, _BECAUSE):
-            proof = min((document["proof"] for document in upstream), key=_coverage)
-            cause = checks.cause_of(row, version, upstream[-1].get("cause", Cause.FIRST))
+            before = (row or {}).get("inputs", {})
+            news = [one for one in upstream if one["revision"] != before.get(one["dataset"])] or upstream
+            cause = checks.cause_of(row, version, news[-1].get("cause", Cause.FIRST))
+            proof = _worst([document["proof"] for document in upstream])
             yield Stale(start.date(), inputs, proof, why, cause, sum(document["rows"] for document in upstream))
 
 
@@ -109,7 +113,7 @@ def fold(context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale
     """Fold `windows` and commit each by itself; returns how many (another worker may have the rest)."""
     by_partition = {Partition(dataset.name, scope, window.day): window for window in windows}
     claimed = context.ledger.claim(list(by_partition))
-    version = code(context, dataset)
+    version = code(context, dataset, scope)
     current = {claim for claim in claimed if claim.is_made_from(by_partition[claim.partition].inputs, version)}
     context.ledger.leave(list(current))
     todo = [claim for claim in claimed if claim not in current]
@@ -133,13 +137,14 @@ def _fold(context: Context, dataset: Dataset, scope: str, windows: Mapping[Claim
     context.ledger.renew(claims)
     aside = _set_aside(context, dataset, scope, claims, staged, assessments)
     publications, kept = [], []
+    version = code(context, dataset, scope)
     for claim, one, found in zip(claims, staged, assessments, strict=True):
-        publication = _publication(context, dataset, claim, one, found, aside[one.window.day])
+        publication = _publication(context, version, claim, one, found, aside[one.window.day])
         publications.append((claim, publication))
         if publication.blocked is None:
             kept += [*found.kept, *one.tombstones]
     for at in range(0, len(kept), BATCH):
-        _apply(context, dataset, kept[at : at + BATCH])
+        apply(context, dataset, kept[at : at + BATCH])
         context.ledger.renew(claims)
     held = {claim.partition.day for claim, one in publications if one.blocked and claim.partition.day}
     days = {one.window.day for one in staged}
@@ -161,12 +166,11 @@ def _part(staged: _Staged, claim: Claim) -> Part:
 
 
 def _publication(  # noqa: PLR0913, PLR0917 - one call, from one place
-    context: Context, dataset: Dataset, claim: Claim, staged: _Staged, found: Assessment, aside: int
+    context: Context, version: str, claim: Claim, staged: _Staged, found: Assessment, aside: int
 ) -> Publication:
     window = staged.window
     extra = {"report": found.report.document(), "cause": window.cause} if context.checks else {}
     held = checks.blocked(found, first=claim.is_first)
-    version = code(context, dataset)
     if held:
         proof = checks.unknown(found.report)
         return Publication(
@@ -206,22 +210,22 @@ def _set_aside(  # noqa: PLR0913, PLR0917 - one call, from one place
 def _stage(context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale]) -> list[_Staged]:
     """The rows of `windows`, in memory; what has not the shape of its stream apart."""
     staged = {window.day: _Staged(window) for window in windows}
-    days = [window.day for window in windows if window.rows]
-    for item, is_out in _items(context, dataset, scope, days) if days else ():
+    rules = counting.rules(context.settings, scope)
+    for item, is_out in _items(context, dataset, scope, [window for window in windows if window.rows]):
         one = staged[item["window"].date()]
         one.left_out += is_out
         one.fetched[item["_id"]] = item.pop("fetched_at")
         if is_out:
             continue
         try:
-            row = silver.row(dataset.name, item)
+            row = silver.row(dataset.name, item, rules)
         except silver.RowError as error:
             wrong = Break(quarantine.SHAPE, error.path, error.value, str(error))
             one.misshapen.append(quarantine.Row(item, [wrong]))
         else:
             if not row.get("deleted"):
                 one.rows.append(row)
-            elif item.get("deleted"):  # else the transform has made it up, and the item is not accounted for
+            elif item.get("deleted") or row.get("none"):  # else the transform has made it up: it is not accounted for
                 one.tombstones.append(row)
     for one in staged.values():
         good = _by_entity(one.rows if one.misshapen else ())
@@ -239,15 +243,15 @@ def _by_entity(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _items(
-    context: Context, dataset: Dataset, scope: str, days: Sequence[date]
+    context: Context, dataset: Dataset, scope: str, windows: Sequence[Stale]
 ) -> Iterator[tuple[schema.Document, bool]]:
-    """What Bronze has for these windows, and of each whether it goes no further.
+    """What Bronze has for these windows, and of each item whether it goes no further.
 
     It was set aside there, or it was here and a person has said that it is no data.
     """
-    where = {"origin": scope, "window": {"$in": [schema.start_of(day) for day in days]}}
+    where = {"origin": scope, "window": {"$in": [schema.start_of(window.day) for window in windows]}}
     no_data = {"dataset": dataset.name, "state": quarantine.State.DISCARDED}
-    for upstream in dataset.upstream:
+    for upstream in sorted({name for window in windows for name in window.inputs}):
         either = [{"dataset": upstream, **quarantine.OUT}, no_data]
         aside = context.db[schema.QUARANTINE].find({**where, "$or": either}, {"item._id": 1})
         out = {one["item"]["_id"] for one in aside}
@@ -262,36 +266,11 @@ def _items_by_id(context: Context, dataset: Dataset, ids: Sequence[str]) -> Iter
         yield from context.db[upstream].find({"_id": {"$in": list(ids)}}, {"fetched_at": 0})
 
 
-def _apply(context: Context, dataset: Dataset, rows: Sequence[Row]) -> None:
-    """Write `rows`; where the entity has a row already, the newer version stays.
-
-    Raises LostWriteError if they are not there afterwards.
-    """
-    newest: dict[str, Row] = {}
-    for row in rows:
-        if row["_id"] not in newest or newest[row["_id"]]["version"] < row["version"]:
-            newest[row["_id"]] = row
-    collection = context.db[dataset.name]
-    there = {row["_id"]: row["version"] for row in collection.find({"_id": {"$in": list(newest)}}, {"version": 1})}
-    fresh = [row for key, row in newest.items() if key not in there]
-    inserted = insert_new(collection, fresh)
-    # if another worker inserted one meanwhile, ours may still be the newer one
-    contested = newest.values() if inserted < len(fresh) else [newest[key] for key in there]
-    replacements = [
-        ReplaceOne({"_id": row["_id"], "version": {"$lte": row["version"]}}, dict(row))
-        for row in contested
-        if there.get(row["_id"], "") <= row["version"]
-    ]
-    if replacements:
-        collection.bulk_write(replacements, ordered=False)
-    written = {row["_id"]: row["version"] for row in collection.find({"_id": {"$in": list(newest)}}, {"version": 1})}
-    if lost := [key for key, row in newest.items() if written.get(key, "") < row["version"]]:
-        raise LostWriteError(f"{dataset.name}: {len(lost)} of {len(newest)} rows were not stored, e.g. {lost[0][:100]}")
-
-
 def _window(document: schema.Document) -> Any:
     return document["window"]
 
 
-def _coverage(proof: dict[str, Any]) -> float:
-    return float(proof["coverage"])
+def _worst(proofs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The proof of a window that several streams feed: that of the one that is known least, lossy if any is."""
+    worst = max(proofs, key=lambda proof: (_STATES.index(proof["state"]), -proof["coverage"]))
+    return worst if worst.get("lossy") or not any(one.get("lossy") for one in proofs) else worst | {"lossy": True}

@@ -24,12 +24,13 @@ import pytest
 from config import schema, settings
 from config.catalog import ENTITIES
 from quality.extractions import Extraction
-from tasks import aside, bronze, entities, ledger, links, metrics
+from tasks import aside, bronze, entities, entity_rows, ledger, links, metrics
 from tasks.context import Context
 from tasks.sources.contract import Coverage, Cursor, Feed, Item, Rejected, SourceError, Swept
 from tasks.sources.replay import ReplaySource
 from tasks.transforms import gold as definitions
 from tasks.transforms import silver as shapes
+from tasks.transforms.counting import Rules
 from tests.harness import NOW, events, gold, make_context, own_database, run_all, silver
 
 Event = dict[str, Any]
@@ -274,7 +275,7 @@ def lost_row(stage: Stage) -> Source:
         return done
 
     inserted = ledger.insert_new
-    stage.patch.setattr(entities, "insert_new", insert)
+    stage.patch.setattr(entity_rows, "insert_new", insert)
     return stage.file(HISTORY)
 
 
@@ -293,8 +294,8 @@ def losing_transform(stage: Stage) -> Source:
 def deleting_transform(stage: Stage) -> Source:
     """The transform takes a good item for a tombstone."""
 
-    def row(dataset: str, item: Mapping[str, Any]) -> dict[str, Any]:
-        return made(dataset, {**item, "deleted": True} if item["id"] == TAG else item)
+    def row(dataset: str, item: Mapping[str, Any], rules: Rules) -> dict[str, Any]:
+        return made(dataset, {**item, "deleted": True} if item["id"] == TAG else item, rules)
 
     made = shapes.row
     stage.patch.setattr(shapes, "row", row)
@@ -713,7 +714,7 @@ FAULTS: Final[list[Fault]] = [
         "write lost in Silver",
         lost_row,
         ("* ledger of silver.deployments LostWriteError: *1 of * rows were not stored*",),
-        raises=entities.LostWriteError,
+        raises=entity_rows.LostWriteError,
     ),
     Fault(
         "transform loses an item",

@@ -1,0 +1,1 @@
+"""Agreement with Apache DevLake: its own test cases, recorded responses in, rows of its domain model out."""
