@@ -17,10 +17,10 @@ def configured(settings: Settings) -> list[Source]:
             f"{settings.config_file or 'no touchstone.toml here'}: sources: none configured, and no datasets; "
             "copy config/touchstone.example.toml to touchstone.toml and name one"
         )
-    return [_made(source, settings) for source in settings.sources]
+    return [connector(source, settings) for source in settings.sources]
 
 
-def _made(source: AnySource, settings: Settings) -> Source:
+def connector(source: AnySource, settings: Settings) -> Source:
     """A connector is imported only where there is one of its kind."""
     match source:
         case Replay():
@@ -30,15 +30,15 @@ def _made(source: AnySource, settings: Settings) -> Source:
         case GitHub():
             from tasks.sources.github.source import GitHubSource  # noqa: PLC0415
 
-            return GitHubSource(source, _pseudonym_key(settings))
+            return GitHubSource(source, pseudonym_key(settings))
         case Jira():
             from tasks.sources.jira.source import JiraSource  # noqa: PLC0415
 
-            return JiraSource(source, _pseudonym_key(settings))
+            return JiraSource(source, pseudonym_key(settings))
         case Jenkins():
             from tasks.sources.jenkins.source import JenkinsSource  # noqa: PLC0415
 
-            return JenkinsSource(source, _pseudonym_key(settings))
+            return JenkinsSource(source, pseudonym_key(settings))
 
 
 def _git(source: Git, settings: Settings) -> Source:
@@ -48,12 +48,12 @@ def _git(source: Git, settings: Settings) -> Source:
         source.name,
         [git.Repository(one.origin, one.url) for one in source.repositories],
         cache=settings.state / "git",
-        pseudonym_key=_pseudonym_key(settings),
+        pseudonym_key=pseudonym_key(settings),
         timeout_seconds=source.timeout_seconds,
     )
 
 
-def _pseudonym_key(settings: Settings) -> bytes | None:
+def pseudonym_key(settings: Settings) -> bytes | None:
     """The configured key, else one that is made once and kept beside the data, readable by its owner only."""
     if not settings.privacy.pseudonymise:
         return None

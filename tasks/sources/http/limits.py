@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
+from config.sources import Requests
 from tasks.sources.http.answers import Reason
 
 TAKEN: Final = frozenset({200, 201, 304})
@@ -43,6 +44,18 @@ class Limits:
     """Requests under way at once, for one host and credential, in this process."""
     reserve: int = 50
     """So many requests of the rate limit are left to others; of a small limit at most a tenth."""
+
+    @classmethod
+    def of(cls, asked: Requests) -> Self:
+        """As it is configured."""
+        return cls(
+            timeout_seconds=asked.timeout_seconds,
+            retries=asked.retries,
+            longest_wait_seconds=asked.longest_wait_seconds,
+            answer_bytes=asked.answer_megabytes * 2**20,
+            concurrency=asked.concurrency,
+            reserve=asked.reserve,
+        )
 
 
 class Act(StrEnum):

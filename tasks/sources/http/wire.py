@@ -24,6 +24,7 @@ for _part in ("connection", "http11", "proxy", "socks"):
     logging.getLogger(f"httpcore2.{_part}").addFilter(lambda _: False)
 logging.getLogger("httpcore2").setLevel(logging.WARNING)
 
+_BODILESS: Final = frozenset({204, 304})
 _WHOLE: Final = 10
 """An answer that drips may take as long as so many time-outs."""
 
@@ -57,9 +58,9 @@ class Wire:
             got = {name.lower(): value for name, value in response.headers.items()}
             deadline = time.monotonic() + self._whole
             chunks = _until(deadline, response.iter_raw(), time.monotonic)
-            return Exchange(
-                response.status_code, got, bounded(chunks, got.get("content-encoding", "").lower(), self._most)
-            )
+            # what has no body may still name the encoding of the one that it stands for
+            encoding = "" if response.status_code in _BODILESS else got.get("content-encoding", "").lower()
+            return Exchange(response.status_code, got, bounded(chunks, encoding, self._most))
         finally:
             response.close()
 

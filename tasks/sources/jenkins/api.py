@@ -39,11 +39,7 @@ def connect(
         token = section.secret()
     except ConfigError as error:
         raise SourceError(str(error)) from None
-    asked = section.requests
-    limits = Limits(
-        timeout_seconds=asked.timeout_seconds, retries=asked.retries, longest_wait_seconds=asked.longest_wait_seconds,
-        answer_bytes=asked.answer_megabytes * 2**20, concurrency=asked.concurrency, reserve=asked.reserve,
-    )  # fmt: skip
+    limits = Limits.of(section.requests)
     headers = _credential(section.user, token)
     return Http(section.base_url, authorise=lambda: headers, limits=limits, clock=clock, sleep=sleep)
 

@@ -3,26 +3,18 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from config.settings import Settings
 from config.sources import Jenkins
 from quality.receipts import SKEW_SECONDS
 from tasks.sources.contract import Finding, SourceError
 from tasks.sources.git_payloads import pseudonym
 from tasks.sources.http import Http, HttpError, Reason, Trace
-from tasks.sources.jenkins.api import connect, job_path, job_tree, number_in
+from tasks.sources.jenkins.api import job_path, job_tree, number_in
 from tasks.sources.jenkins.jobs import find, is_pattern
 from tasks.sources.jenkins.listing import about
 from tasks.sources.jenkins.payloads import STREAM
 
 _NAMED: Final = 3
 """Jobs of a pattern that are named."""
-
-
-def checked(section: Jenkins, settings: Settings) -> list[Finding]:
-    """The same, of a Jenkins as it is configured. Raises SourceError if its token cannot be read."""
-    key = settings.privacy.pseudonym_key if settings.privacy.pseudonymise else None
-    with connect(section) as http:
-        return check(section, http, None if key is None else key.get_secret_value().encode())
 
 
 def check(section: Jenkins, http: Http, pseudonym_key: bytes | None = None) -> list[Finding]:

@@ -25,15 +25,7 @@ def api(section: Jira, path: str) -> str:
 
 def opened(section: Jira, clock: Callable[[], datetime] = utc_now) -> Http:
     """A client of the configured Jira. Raises SourceError if there is no token."""
-    asked = section.requests
-    limits = Limits(
-        timeout_seconds=asked.timeout_seconds,
-        retries=asked.retries,
-        longest_wait_seconds=asked.longest_wait_seconds,
-        answer_bytes=asked.answer_megabytes * 2**20,
-        concurrency=asked.concurrency,
-        reserve=asked.reserve,
-    )
+    limits = Limits.of(section.requests)
     headers = _credential(section)
     return Http(section.base_url.rstrip("/") + "/", authorise=lambda: headers, limits=limits, clock=clock)
 

@@ -40,6 +40,13 @@ def test_what_is_unchanged_is_not_sent_again(server: FaultyServer) -> None:
     assert trace.extraction().statuses == {200: 1, 304: 1}
 
 
+def test_what_has_no_body_is_not_decompressed() -> None:
+    """A 304 may repeat the headers of the answer that it stands for."""
+    named: dict[str, str | None] = {"content-encoding": "gzip", "etag": '"1"'}
+    with FaultyServer(lambda _: Response(304, named, content=b"")) as server, client(server) as http:
+        assert http.get("items", trace=Trace("items"), etag='"1"').unchanged
+
+
 def test_a_question_is_posted(server: FaultyServer) -> None:
     with client(server) as http:
         answer = http.post("search", {"start": 20}, trace=Trace("issues"))
