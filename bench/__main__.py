@@ -21,7 +21,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from bench import alerts, judging, validation
+from bench import alerts, judging, sources, validation
 from config import mongod
 
 EVENTS: Final = (
@@ -138,6 +138,7 @@ def figures(bench: Bench, runs: int) -> list[tuple[str, str, str, str]]:
         validation.figure(),
         line("(g) one late item / nothing new, with all checks", late[True], "Great Expectations starts"),
         judging.figure(bench.uri, runs),
+        *sources.figures(bench.uri, pulls=3_000, concurrency=8, latency=20.0),
     ]
 
 
