@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from config import schema
 from config.catalog import BRONZE, DELIVERIES, DORA_DAILY, ENTITIES, SWEEP
@@ -125,8 +125,11 @@ def _seen(
     """Those of `early` that a sweep has looked at since they ended, and of which every layer below is used."""
     if not dataset.startswith(BRONZE) and dataset not in _UPSTREAM and dataset != DORA_DAILY.name:
         return set()  # a watched collection: its windows are recorded anew once they are over
-    below = [one for one in mine if dataset.startswith(BRONZE)] or _documents(db, [_ANY_BRONZE], early)
-    silver = _documents(db, list(_UPSTREAM), early) if not dataset.startswith(BRONZE) else []
+    heads = _heads(db, mine) if dataset == DORA_DAILY.name else {}
+    made_of = {place: _places(place, heads) for place in early}
+    wanted = {one for places in made_of.values() for one in places}
+    below = [one for one in mine if dataset.startswith(BRONZE)] or _documents(db, [_ANY_BRONZE], wanted)
+    silver = _documents(db, list(_UPSTREAM), wanted) if not dataset.startswith(BRONZE) else []
     swept = _swept(db, {one.get("receipt", {}).get("sweep", "") for one in below})
     revisions: dict[tuple[str, date], dict[str, str]] = defaultdict(dict)
     unseen = set()
@@ -141,8 +144,37 @@ def _seen(
         used = {name: revisions[place][name] for name in _UPSTREAM[one["dataset"]] if name in revisions[place]}
         if one.get("inputs") != used or "revision" not in one or {"owner", "error"} & one.keys():
             unseen.add(place)
-    seen = {place for place in early if place in revisions and place not in unseen}
-    return seen & _linked(db, mine, silver) if dataset == DORA_DAILY.name and seen else seen
+    seen = {place for place, places in made_of.items() if places & revisions.keys() and not (places & unseen)}
+    return seen & _linked(db, mine, silver, heads) if dataset == DORA_DAILY.name and seen else seen
+
+
+class _Link(NamedTuple):
+    """What is published of the links that a day of Gold is made from."""
+
+    name: str
+    head: schema.Document
+    origins: frozenset[str]
+
+
+def _heads(db: schema.Db, gold: list[schema.Document]) -> dict[tuple[str, date], dict[str, _Link]]:
+    """By scope and day, and by the name of the input: a service has several origins, a team several links."""
+    inputs = {(one["scope"], one["window"].date()): [*one.get("inputs", ())] for one in gold}
+    names = {(place, key): [*key.split("|"), place[0]][1] for place, keys in inputs.items() for key in keys
+             if key.partition("|")[0] == DELIVERIES.name}  # fmt: skip
+    where = {"dataset": DELIVERIES.name, "scope": {"$in": sorted({*names.values()})}, "window": None}
+    fields = {"scope": 1, "years": 1, "published_at": 1, "origins": 1}
+    found = {one["scope"]: one for one in db[schema.LEDGER].find(where, fields)}
+    links: dict[tuple[str, date], dict[str, _Link]] = defaultdict(dict)
+    for (place, key), name in names.items():
+        head = found.get(name, {})
+        links[place][key] = _Link(name, head, frozenset(head.get("origins", [name])))
+    return links
+
+
+def _places(place: tuple[str, date], heads: Mapping[tuple[str, date], Mapping[str, _Link]]) -> set[tuple[str, date]]:
+    """What the window is made from, as far as that is of another scope."""
+    origins = {origin for link in heads.get(place, {}).values() for origin in link.origins}
+    return {(origin, place[1]) for origin in origins} or {place}
 
 
 def _swept(db: schema.Db, units: set[str]) -> dict[str, datetime]:
@@ -151,23 +183,35 @@ def _swept(db: schema.Db, units: set[str]) -> dict[str, datetime]:
     return {one["scope"]: one["swept_at"] for one in found if "swept_at" in one}
 
 
-def _linked(db: schema.Db, gold: list[schema.Document], silver: list[schema.Document]) -> set[tuple[str, date]]:
+def _linked(
+    db: schema.Db,
+    gold: list[schema.Document],
+    silver: list[schema.Document],
+    heads: Mapping[tuple[str, date], Mapping[str, _Link]],
+) -> set[tuple[str, date]]:
     """The days of `gold` that are made from the links that are published, and these from all of `silver`."""
-    where = {"dataset": DELIVERIES.name, "scope": {"$in": sorted({one["scope"] for one in gold})}, "window": None}
-    heads = {one["scope"]: one for one in db[schema.LEDGER].find(where, {"scope": 1, "years": 1, "published_at": 1})}
     newest: dict[tuple[str, date], datetime] = {}
     for one in silver:
         place = one["scope"], one["window"].date()
         newest[place] = max(one["published_at"], newest.get(place, one["published_at"]))
     found = set()
     for one in gold:
-        scope, day = place = one["scope"], one["window"].date()
-        head = heads.get(scope, {})
-        if place not in newest or head.get("published_at") is None or head["published_at"] < newest[place]:
-            continue
-        key = schema.manifest_key(scope, str(day.year), head["years"].get(str(day.year), ""))
-        said = db[schema.MANIFESTS].find_one({"_id": key}, {f"days.{day}.revision": 1}) or {}
-        linked = said.get("days", {}).get(day.isoformat(), {}).get("revision")
-        if linked is not None and one.get("inputs") == {DELIVERIES.name: linked}:
+        place = one["scope"], one["window"].date()
+        links = heads.get(place, {})
+        if (
+            links
+            and one["inputs"].keys() == links.keys()
+            and all(_is_used(db, one["inputs"][key], link, place[1], newest) for key, link in links.items())
+        ):
             found.add(place)
     return found
+
+
+def _is_used(db: schema.Db, revision: str, link: _Link, day: date, newest: Mapping[tuple[str, date], datetime]) -> bool:
+    """Whether `revision` of the day's links is what is published, and that after all that it is made from."""
+    made = [newest[origin, day] for origin in link.origins if (origin, day) in newest]
+    if not made or link.head.get("published_at") is None or link.head["published_at"] < max(made):
+        return False
+    key = schema.manifest_key(link.name, str(day.year), link.head["years"].get(str(day.year), ""))
+    said = db[schema.MANIFESTS].find_one({"_id": key}, {f"days.{day}.revision": 1}) or {}
+    return bool(said.get("days", {}).get(day.isoformat(), {}).get("revision") == revision)

@@ -10,7 +10,7 @@ from typing import Final
 
 from alerting.impact import TASKS
 from alerting.reports import ANOMALY, Key, Kind
-from config import catalog, schema
+from config import catalog, schema, scopes
 from config.settings import Git, Settings
 
 KINDS: Final = frozenset(
@@ -60,7 +60,8 @@ class Configured:
         if dataset.startswith(catalog.BRONZE):
             return scope in self.scopes or (dataset, scope) in self.once
         if dataset in _MADE:
-            return scope in self.scopes
+            moved = dataset == catalog.DELIVERIES.name and scopes.service_of(self.settings, scope) is not None
+            return scope in self.scopes or moved or not scopes.is_named(self.settings, scope)
         return all(one.name != dataset for one in self.settings.datasets)
 
     def _is_judged(self, dataset: str) -> bool:
@@ -72,7 +73,7 @@ class Configured:
             case "Unit" | "Sweep":
                 return not self.has_unit(about)
             case "Fold" | "Link" | "Metrics":
-                return about in self.scopes
+                return about in self.scopes or not scopes.is_named(self.settings, about)
             case "Watch":
                 return all(one.name != about for one in self.settings.datasets)
         return False

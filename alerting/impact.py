@@ -3,9 +3,11 @@
 The names are those of the Gold rows; the map says what each layer's rows go into, as `tasks.transforms.gold` does.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
-from config import catalog
+from config import catalog, scopes
+from config.settings import Settings
 
 LEAD_TIMES: Final = (
     "changes_shipped",
@@ -14,8 +16,12 @@ LEAD_TIMES: Final = (
     "change_lead_time_p90_seconds",
 )
 FAIL_RATES: Final = (
+    "change_fail_rate",
+    "change_fail_rate_explicit",
     "change_fail_rate_revert_before_next",
     "change_fail_rate_revert_ever",
+    "change_fail_rate_window",
+    "change_fail_rate_last_deployment",
     "failed_deployments_revert_ever",
     "failed_deployment_recovery_time_median_seconds",
     "deployment_rework_rate",
@@ -55,3 +61,13 @@ def of_place(place: str) -> tuple[str, ...]:
     """The metrics that a task's failure makes untrustworthy; of one that watches a collection, that collection."""
     family, _, about = place.partition(" ")
     return metrics(about) if family == WATCH else ALL
+
+
+def reached(settings: Settings, dataset: str, of: Iterable[str]) -> tuple[str, ...]:
+    """The scopes `of` trouble in `dataset`, and those of Gold that are made from them: services and teams."""
+    named = tuple(of)
+    if scopes.is_plain(settings) or dataset == catalog.DORA_DAILY.name:
+        return named
+    ours = dataset.startswith(catalog.LAYERS) or dataset in {catalog.SWEEP, TASKS}
+    more = (more for one in named for more in scopes.reached(settings, one)) if ours else ()
+    return tuple(dict.fromkeys((*named, *more)))

@@ -225,12 +225,14 @@ def _belongs(incident: Incident) -> set[str]:
         return {*names, f"unit {incident.key.scope}"}
     if incident.key.dataset == impact.TASKS:
         return {*names, f"{'dataset' if _family(incident) == impact.WATCH else 'unit'} {_place(incident)}"}
-    return {*names, f"dataset {incident.key.dataset}"}
+    # trouble of one repository is told of its service and its team, too: that is no reason to be an effect of another's
+    own = f"scope {incident.key.scope}"
+    return {*({own} if own in names else names), f"dataset {incident.key.dataset}"}
 
 
 def _covers(incident: Incident) -> set[str]:
     """Of what its effects are: a collection that cannot be read covers all scopes of it, whatever they are."""
-    names = _belongs(incident)
+    names = _belongs(incident) | {f"scope {scope}" for scope in incident.scopes}
     if incident.key.dataset in {catalog.SWEEP, impact.TASKS} or incident.key.check == _SWEEP:
         return names
     return {name for name in names if name.startswith("scope ")}

@@ -15,8 +15,14 @@ from config.section import ConfigError, Name, Section, unset_if_blank
 
 
 def _is_safe_url(url: str) -> str:
-    """`url` with a slash at its end, if what is sent there is not sent in the clear; raises ValueError."""
+    """`url` with a slash at its end, if what is sent there is not sent in the clear; raises ValueError.
+
+    Addresses are shown in errors and logs, so they may hold nothing that is secret.
+    """
     parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        message = "should be an address alone, without user, password, query or fragment: tokens have keys of their own"
+        raise ValueError(message)
     local = parts.hostname in ("localhost", "127.0.0.1", "::1")
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
         message = "should be an https:// address; http:// only on loopback"

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from config.section import Name, Section
 
@@ -27,6 +27,15 @@ class Service(Section):
     """Origins of Jira projects; "OPS/checkout" only the issues of the component "checkout"."""
     environments: tuple[str, ...] = ()
     """Of a repository that deploys several services: only these environments; empty: all that are production."""
+    tags: bool | None = None
+    """Whether tags are deployments; absent: as GitHub's `counts` say, and those of git where there are no jobs."""
+
+    @model_validator(mode="after")
+    def _is_of_something(self) -> "Service":
+        if not (self.repositories or self.jobs or self.projects):
+            message = "name what it is made of: repositories, jobs or projects"
+            raise ValueError(message)
+        return self
 
 
 class Dora(Section):

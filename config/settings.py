@@ -27,7 +27,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from config import catalog
+from config import catalog, scopes
 from config.alerts import Notifier, Route, Schedule, Slack, Team
 from config.datasets import Collection, Rule, Suite
 from config.detector import Detector
@@ -119,6 +119,11 @@ class Settings(BaseSettings):
             if twice := {name for name in names if names.count(name) > 1}:
                 message = f"two {what} are named {min(twice)!r}; give each [[{what}]] its own name"
                 raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _services_agree(self) -> "Settings":
+        scopes.agree(self)
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The command line: `touchstone run|backfill|metrics|status|check|quarantine|incidents|notify|slack|...`.
+"""The command line: `touchstone run|backfill|metrics|status|check|sources|quarantine|incidents|notify|slack|...`.
 
 Exit codes: 0 done; 1 something that was asked for failed; 2 wrong usage or configuration; 3 no usable MongoDB;
 130 interrupted.
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from config.settings import CONFIG_VARIABLE, ConfigError
-from tasks import cli_detector, cli_incidents, cli_notify, cli_quarantine
+from tasks import cli_detector, cli_incidents, cli_notify, cli_quarantine, cli_sources
 from tasks.cli_common import FAILED, INTERRUPTED, NO_MONGO, USAGE, AsJson, Scope, err, out, parse_day, until_stopped
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(cli_quarantine.app, name="quarantine")
 app.add_typer(cli_incidents.app, name="incidents")
 app.add_typer(cli_detector.app, name="detector")
 app.add_typer(cli_notify.slack, name="slack")
+app.add_typer(cli_sources.app, name="sources")
 
 
 class Format(StrEnum):
@@ -108,11 +109,27 @@ def _work(start: date, end: date, workers: int) -> None:
 
 @app.command()
 def metrics(
-    start: From, end: To, scope: Scope = None, form: Annotated[Format, typer.Option("--format")] = Format.TABLE
+    start: Annotated[
+        date | None, typer.Option("--from", parser=parse_day, metavar="YYYY-MM-DD", help="First day (UTC).")
+    ] = None,
+    end: Annotated[
+        date | None, typer.Option("--to", parser=parse_day, metavar="YYYY-MM-DD", help="Last day (UTC), included.")
+    ] = None,
+    scope: Scope = None,
+    form: Annotated[Format, typer.Option("--format")] = Format.TABLE,
+    explained: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--explain", metavar="SCOPE YYYY-MM-DD", help="What is behind the numbers of one day."),
+    ] = None,
 ) -> None:
     """Print the DORA metrics of a range of days. What is not known is empty, never 0."""
     from tasks import report  # noqa: PLC0415
 
+    if explained is not None:
+        _explain_numbers(*explained, form)
+        return
+    if start is None or end is None:
+        raise typer.BadParameter("name the days by --from and --to, or one by --explain SCOPE YYYY-MM-DD")
     if end < start:
         raise typer.BadParameter(f"--to {end} lies before --from {start}")
     rows = report.rows(start, end, scope)
@@ -123,6 +140,18 @@ def metrics(
             report.write_json(rows, sys.stdout)
         case Format.TABLE:
             report.print_table(list(rows), out)
+
+
+def _explain_numbers(scope: str, day: str, form: Format) -> None:
+    from tasks import explained, explained_tables  # noqa: PLC0415
+
+    if form is Format.CSV:
+        raise typer.BadParameter("--explain is told as a table or as JSON")
+    told = explained.told(scope, parse_day(day))
+    if form is Format.JSON:
+        explained.write_json(told, sys.stdout)
+    else:
+        explained_tables.show(told, out)
 
 
 @app.command()

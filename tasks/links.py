@@ -1,5 +1,7 @@
 """Silver's deliveries: the links between a scope's entities, computed from all of them and published at once.
 
+A link scope is a service, which has several origins, or a repository that is in none (see `config.scopes`).
+
 Which deployment delivered a change first depends on the whole history, so this is one partition per scope. Its rows are
 kept by the day of the deployment, each day under a revision of its own, and one document (the head) says which revision
 of each day counts, through a manifest per year. So publishing is one compare-and-set, unchanged days keep their
@@ -7,33 +9,27 @@ revision, and nothing downstream of them moves.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from config import schema
-from config.catalog import CHANGES, DELIVERIES, DEPLOYMENTS, ENTITIES, FAILURES
+from config.catalog import DELIVERIES, LINKED
+from config.scopes import LinkScope
 from quality.gate import Measures, Part, Row
 from quality.observations import Cause
-from quality.receipts import Proof
 from quality.suites import Suite
 from quality.tally import tally
-from tasks import checks, revisions
+from tasks import checks, linking, proofs, revisions, scoping
 from tasks.context import Context
 from tasks.ledger import Claim, Partition, Publication, RetryLaterError
 from tasks.transforms import code_version, deliveries
-from tasks.transforms.deliveries import Deployment, Failure, History
-from tasks.windows import is_possible
 
-EPOCH: Final = date(1970, 1, 1).toordinal()
-_STREAM_OF: Final = {CHANGES.name: "changes", DEPLOYMENTS.name: "deployments", FAILURES.name: "failures"}
 _TELLING: Final = (Cause.REPLAY, Cause.LATE_DATA, Cause.REPAIR, Cause.DEFINITION)
 """Of several causes the one that tells a person most."""
 
 _KINDS: Final = ("rows.deployment", "rows.change", "rows.failure")
-
-_NO_RECEIPT: Final = {"state": "unproven", "coverage": 0.0, "reason": "this window was never extracted"}
 
 
 class NotSettledError(RetryLaterError):
@@ -50,49 +46,65 @@ class Day(NamedTuple):
     """What the suite found of it, if anything."""
     blocked: Mapping[str, Any] | None = None
     """The `revision` that was made last and must not be published, and its `report`."""
+    repositories: Mapping[str, Any] | None = None
+    """The proofs of the repositories of a service whose own are others."""
+
+    def proofs_of(self, repository: str | None) -> Mapping[str, Any]:
+        """What the day is worth, for one repository or for all."""
+        own: Mapping[str, Mapping[str, Any]] = self.repositories or {}
+        return own.get(repository or "", self.proofs)
 
     def document(self) -> dict[str, Any]:
         """As it is kept in the manifest."""
         return {key: value for key, value in self._asdict().items() if value is not None}
 
 
-def code(context: Context) -> str:
-    """The version of the code that makes links, and of what they must obey."""
-    return context.code(DELIVERIES.name, code_version(deliveries))
+def code(context: Context, link: LinkScope) -> str:
+    """The version of the code that makes links, of what is configured of them, and of what they must obey."""
+    return context.code(DELIVERIES.name, f"{code_version(*linking.MODULES)}+{linking.terms(context, link)}")
 
 
-def _inputs(context: Context, scope: str) -> dict[str, str]:
-    """The revision of all entities of `scope`, by dataset."""
-    return {dataset.name: context.ledger.hash_of_all(dataset.name, scope, ["revision"]) for dataset in ENTITIES}
+def _inputs(context: Context, link: LinkScope) -> dict[str, str]:
+    """The revision of all entities of `link`, by dataset."""
+    return {dataset.name: _hashed(context, dataset.name, link, ["revision"]) for dataset in LINKED}
 
 
-def _writers(context: Context, scope: str) -> list[str]:
+def _hashed(context: Context, dataset: str, link: LinkScope, fields: Sequence[str]) -> str:
+    origins = link.origins
+    hashes = [context.ledger.hash_of_all(dataset, origin, fields) for origin in origins]
+    return hashes[0] if len(hashes) == 1 else schema.digest([origins, hashes])
+
+
+def _writers(context: Context, link: LinkScope) -> list[str]:
     """Who has claimed what so far: equal before and after means that nobody wrote in between.
 
     A fold begins by raising its window's fence.
     """
     fields = ["fence", "owner", "revision"]
-    return [context.ledger.hash_of_all(dataset.name, scope, fields) for dataset in ENTITIES]
+    return [_hashed(context, dataset.name, link, fields) for dataset in LINKED]
 
 
 class _Settled(NamedTuple):
     """The entities' windows at a moment at which nobody was folding one."""
 
     inputs: dict[str, str]
-    proofs: dict[date, dict[str, Any]]
+    proofs: dict[tuple[str, str], dict[date, Any]]
+    """By dataset and origin."""
     writers: list[str]
 
 
-def _settled(context: Context, scope: str) -> _Settled:
+def _settled(context: Context, link: LinkScope) -> _Settled:
     """Raises NotSettledError if a window is being folded, or was left half folded."""
-    writers = _writers(context, scope)
-    proofs: dict[date, dict[str, Any]] = defaultdict(dict)
-    for dataset in ENTITIES:
-        for document in context.ledger.windows(dataset.name, scope, ("owner", "revision", "proof")):
-            if document.get("owner") or "revision" not in document:
-                raise NotSettledError(scope)
-            proofs[document["window"].date()][_STREAM_OF[dataset.name]] = document["proof"]
-    return _Settled(_inputs(context, scope), proofs, writers)
+    writers = _writers(context, link)
+    found: dict[tuple[str, str], dict[date, Any]] = {}
+    for dataset in LINKED:
+        for origin in link.origins:
+            of_origin = found[dataset.name, origin] = {}
+            for document in context.ledger.windows(dataset.name, origin, ("owner", "revision", "proof")):
+                if document.get("owner") or "revision" not in document:
+                    raise NotSettledError(link.name)
+                of_origin[document["window"].date()] = document["proof"]
+    return _Settled(_inputs(context, link), found, writers)
 
 
 def is_stale(context: Context, scope: str) -> str | None:
@@ -100,11 +112,12 @@ def is_stale(context: Context, scope: str) -> str | None:
     head = context.ledger.find(Partition(DELIVERIES.name, scope))
     if "revision" not in head:
         return "missing"
-    if head["code_version"] != code(context):
+    link = scoping.link(context, scope)
+    if head["code_version"] != code(context, link):
         return "the rules have changed"
     if head.get("unobserved") or head.get("again"):
         return "its observations are not recorded yet" if head.get("unobserved") else f"asked for: {head['again']}"
-    if head["inputs"] != _inputs(context, scope):
+    if head["inputs"] != _inputs(context, link):
         return "its entities have changed"
     return checks.FAILED if "error" in head else None
 
@@ -121,25 +134,25 @@ def link(context: Context, scope: str) -> None:
 
 
 def _link(context: Context, scope: str, claim: Claim) -> None:
-    before = _settled(context, scope)
+    of = scoping.link(context, scope)
+    before = _settled(context, of)
+    version = code(context, of)
     head = context.ledger.find(claim.partition)
-    if claim.is_made_from(before.inputs, code(context)):  # somebody did it while we waited
+    if claim.is_made_from(before.inputs, version):  # somebody did it while we waited
         context.ledger.leave([claim])
         return
-    proofs = before.proofs
-    gaps = [day for day, one in proofs.items() if one.get("deployments", {}).get("lossy")]
-    rows = {date.fromordinal(EPOCH + day): rows for day, rows in _deliver(context, scope, gaps) if _is_date(day)}
-    _doubt_all(proofs, context.now)
-    _doubt_failures(proofs, context.now)
+    linked = linking.make(context, of, before.proofs)
+    rows = linked.rows
     context.ledger.renew([claim])
     known = manifest(context, scope)
-    again = claim.unfinished or head.get("code_version") != code(context)
-    cause = _cause(context, scope, head)
+    again = claim.unfinished or head.get("code_version") != version
+    cause = _cause(context, of, head, version)
     made = {}
-    for day in sorted(rows.keys() | proofs.keys()):
-        day_proofs = {stream: proofs.get(day, {}).get(stream, _NO_RECEIPT) for stream in _STREAM_OF.values()}
-        revision = schema.digest([rows.get(day, []), day_proofs])
-        made[day] = Day(revision, day_proofs, cause if day in known else Cause.FIRST)
+    for day in sorted(linked.proofs):
+        own = {name: one[day] for name, one in linked.repositories.items() if day in one} or None
+        content = [rows.get(day, []), linked.proofs[day], *([own] if own else [])]
+        why = cause if day in known else Cause.FIRST
+        made[day] = Day(schema.digest(content), linked.proofs[day], why, repositories=own)
     fresh = {day for day, one in made.items() if again or one.revision != _tried(known.get(day))}
     made |= {day: known[day] for day in made.keys() - fresh}
     measured = _check(context, made, known, rows, fresh)
@@ -148,12 +161,14 @@ def _link(context: Context, scope: str, claim: Claim) -> None:
     for day, one in sorted(made.items()):
         days[str(day.year)][day.isoformat()] = one.document()
     _stage(context, scope, {day: (made[day].revision, rows.get(day, [])) for day in fresh}, days)
-    if _writers(context, scope) != before.writers:
+    if _writers(context, of) != before.writers:
         raise NotSettledError(scope)
     years = {year: schema.digest(content) for year, content in days.items()}
     total = sum(len(rows) for rows in rows.values())
     held = sum(1 for one in made.values() if one.blocked)
-    publication = Publication(schema.digest(years), before.inputs, code(context), total, {"years": years, "held": held})
+    tracked = any(proofs.INCIDENTS in one for one in linked.proofs.values())
+    extra = {"years": years, "held": held, "tracked": tracked, **({} if of.is_alone else {"origins": list(of.origins)})}
+    publication = Publication(schema.digest(years), before.inputs, version, total, extra)
     context.ledger.publish_one(claim, publication, keep=context.checks)
     if context.checks:
         news = [
@@ -175,15 +190,15 @@ def _tried(day: Day | None) -> str | None:
     return None if day is None else day.blocked["revision"] if day.blocked else day.revision
 
 
-def _cause(context: Context, scope: str, head: schema.Document) -> str:
+def _cause(context: Context, link: LinkScope, head: schema.Document, version: str) -> str:
     """Why links change: why entities of the scope were published since the links were."""
     if "revision" not in head:
         return Cause.FIRST
     if head.get("again"):
         return Cause.REPLAY
-    if head["code_version"] != code(context):
+    if head["code_version"] != version:
         return Cause.DEFINITION
-    since = {"dataset": {"$in": [dataset.name for dataset in ENTITIES]}, "scope": scope}
+    since = {"dataset": {"$in": [dataset.name for dataset in LINKED]}, "scope": {"$in": list(link.origins)}}
     found = context.db[schema.LEDGER].distinct("cause", {**since, "published_at": {"$gt": head["published_at"]}})
     return next((cause for cause in _TELLING if cause in found), Cause.LATE_DATA)
 
@@ -217,7 +232,7 @@ def _check(
         blocked = {"revision": made[day].revision, "report": report}
         rows.pop(day, None)
         if before is None:
-            unknown = dict.fromkeys(_STREAM_OF.values(), checks.unknown(found.report))
+            unknown = dict.fromkeys(proofs.STREAMS, checks.unknown(found.report))
             before = Day(schema.digest([[], unknown]), unknown)
         made[day] = before._replace(blocked=blocked)
     return measured
@@ -242,47 +257,6 @@ def manifest(context: Context, scope: str, days: tuple[date, date] | None = None
     }
 
 
-def _doubt_all(proofs: dict[date, dict[str, Any]], now: datetime) -> None:
-    """What was set aside with a date that cannot be may belong to any day: none has a proven zero then."""
-    for stream in _STREAM_OF.values():
-        lossy = [day for day, one in proofs.items() if one.get(stream, {}).get("lossy") and not is_possible(day, now)]
-        if not lossy:
-            continue
-        reason = f"records of {max(lossy)} are set aside: that date cannot be, and they may belong here"
-        for one in proofs.values():
-            if one.get(stream, {}).get("state") == Proof.PROVEN:
-                one[stream] = one[stream] | {"state": str(Proof.PARTIAL), "reason": reason}
-
-
-def _doubt_failures(proofs: dict[date, dict[str, Any]], now: datetime) -> None:
-    """A revert that could not be read may name any deployment before it: that none of those failed is not proven."""
-    lossy = [day for day, one in proofs.items() if any(one.get(s, {}).get("lossy") for s in ("failures", "changes"))]
-    if not lossy:
-        return
-    last = max(lossy) if all(is_possible(day, now) for day in lossy) else date.max
-    reason = f"a revert of {max(lossy)} could not be read, and may name a deployment of this day"
-    for day, one in proofs.items():
-        if day < last and one.get("failures", {}).get("state") == Proof.PROVEN:
-            one["failures"] = one["failures"] | {"state": str(Proof.PARTIAL), "reason": reason}
-
-
-def _deliver(context: Context, scope: str, gaps: Sequence[date]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    def rows(dataset: str, *fields: str) -> Iterator[schema.Document]:
-        return iter(
-            context.db[dataset].find(
-                {"scope": scope, "deleted": {"$ne": True}}, {"_id": 0, **dict.fromkeys(fields, 1)}, batch_size=5000
-            )
-        )
-
-    history = History(
-        deliveries.compact(rows(CHANGES.name, "id", "parents", "authored_ts", "committed_ts")),
-        [Deployment(**row) for row in rows(DEPLOYMENTS.name, "id", "target", "deployed_ts")],
-        [Failure(**row) for row in rows(FAILURES.name, "reverted_by", "reverted", "reverted_ts")],
-        [int((schema.start_of(day) + schema.DAY).timestamp()) for day in gaps],
-    )
-    yield from deliveries.deliver(history).items()
-
-
 def _stage(
     context: Context,
     scope: str,
@@ -300,7 +274,3 @@ def _stage(
         key = schema.digest(content)
         manifests.append({"_id": schema.manifest_key(scope, year, key), "scope": scope, "days": content})
     revisions.stage(context.db[schema.MANIFESTS], manifests)
-
-
-def _is_date(day: int) -> bool:
-    return 1 <= EPOCH + day <= date.max.toordinal()

@@ -2,30 +2,40 @@
 
 Backfill and Daily require one Unit per configured (source, unit). A Unit sweeps, then brings its scopes from Bronze to
 Gold; one that fails does not hold up the others. Which windows there are to do is known only after the sweep, so a
-Unit asks for its chunks as it goes (Luigi's dynamic dependencies), and several workers share them. Beside the Units
-there is one Watch per configured collection that Touchstone did not make.
+Unit asks for its chunks as it goes (Luigi's dynamic dependencies), and several workers share them. What is made from
+several units, services and teams, is the Join's, which comes after all Units. Beside the Units there is one Watch per
+configured collection that Touchstone did not make.
 """
 
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import luigi
 
+from config import scopes as configured
 from config import settings
-from config.catalog import ENTITIES
+from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES
 from config.settings import Collection
-from tasks import bronze, checks, entities, judge, life, links, metrics, revisions, settle, survey, watched
+from tasks import (
+    bronze,
+    entities,
+    joint,
+    judge,
+    life,
+    revisions,
+    scoping,
+    settle,
+    survey,
+    watched,
+)
 from tasks.foreign import WatchError
-from tasks.ledger import LeaseLostError
+from tasks.layers import Days, Fold, Layers, Link, Metrics, Sweep, half_open, source_of
 from tasks.noted import NotedTask
 from tasks.sources import registry
-from tasks.sources.contract import Source
 
-Days = tuple[date, date]
 date_type = date
-EVER: Days = (date.min, date.max)
 ROUNDS = 3
 
 
@@ -38,107 +48,12 @@ def new_run_id(now: datetime | None = None) -> str:
     return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-class Sweep(NotedTask):
-    """Bronze: bring in what one unit of a source holds now."""
+class Unit(Layers):
+    """One unit of a source, from its sweep to Silver, and to the Gold of repositories that are in no service."""
 
     source: str = luigi.Parameter()
     unit: str = luigi.Parameter()
-    start: date = luigi.DateParameter()
-    end: date = luigi.DateParameter()
-
-    def complete(self) -> bool:
-        """Whether this run has swept: a source is looked at again by every run."""
-        return self._finished(self.task_id) is not None
-
-    def run(self) -> None:
-        """Sweep; a source that cannot be read is recorded, and reported by the Unit at its end."""
-        days = _half_open(self.start, self.end)
-        while True:
-            try:
-                error = bronze.sweep(self.context, _source(self.source), self.unit, days, lambda: datetime.now(UTC))
-            except LeaseLostError:  # look again, once the other one is through
-                continue
-            break
-        self._say(error or "swept")
-        self._finish(self.task_id, {"error": error})
-
-    def error(self) -> str | None:
-        """Why the sweep failed, if it did."""
-        note = self._finished(self.task_id)
-        return note["error"] if note else None
-
-
-class Fold(NotedTask):
-    """Silver: fold the stale windows of all entities of one scope from `start` to `end`."""
-
-    scope: str = luigi.Parameter()
-    start: date = luigi.DateParameter()
-    end: date = luigi.DateParameter()
-
-    def complete(self) -> bool:
-        """Whether no window of the range is stale."""
-        days = _half_open(self.start, self.end)
-        return not any(
-            window for dataset in ENTITIES for window in entities.stale(self.context, dataset, self.scope, days)
-        )
-
-    def run(self) -> None:
-        """Fold."""
-        for step, dataset in enumerate(ENTITIES):
-            self._say(dataset.name, step / len(ENTITIES))
-            settle.entities_of(self.context, dataset, self.scope, _half_open(self.start, self.end))
-        self._say(f"{len(ENTITIES)} datasets folded")
-
-
-class Link(NotedTask):
-    """Silver: the deliveries of one scope, from all its entities."""
-
-    scope: str = luigi.Parameter()
-
-    def complete(self) -> bool:
-        """Whether they are made from today's entities by today's rules."""
-        return links.is_stale(self.context, self.scope) is None
-
-    def run(self) -> None:
-        """Link."""
-        settle.links_of(self.context, self.scope, ENTITIES)
-        self._say("deliveries published")
-
-
-class Metrics(NotedTask):
-    """Gold: the stale days of one scope from `start` to `end`."""
-
-    scope: str = luigi.Parameter()
-    start: date = luigi.DateParameter()
-    end: date = luigi.DateParameter()
-    repair: bool = luigi.BoolParameter(default=False)
-    """Only days that were published before."""
-
-    def complete(self) -> bool:
-        """Whether no day of the range is stale."""
-        days = _half_open(self.start, self.end)
-        return not metrics.stale(self.context, self.scope, days, missing=not self.repair)
-
-    def run(self) -> None:
-        """Compute and publish."""
-        settle.gold_of(self.context, self.scope, _half_open(self.start, self.end), missing=not self.repair)
-        self._say("days published")
-
-
-class Unit(NotedTask):
-    """One unit of a source, from its sweep to the Gold of its scopes, for the days from `start` to `end`.
-
-    Days outside of the range that were published once and have become stale are repaired too.
-    """
-
-    source: str = luigi.Parameter()
-    unit: str = luigi.Parameter()
-    start: date = luigi.DateParameter()
-    end: date = luigi.DateParameter()
-
-    def complete(self) -> bool:
-        """Whether this run is through with it."""
-        return self._finished(self.task_id) is not None
+    priority = 1
 
     def run(self) -> Iterator[Any]:
         """Ask for one layer after the other."""
@@ -146,19 +61,19 @@ class Unit(NotedTask):
             judge.set_out(self.context, self.place())
         sweep = self._clone(Sweep, source=self.source, unit=self.unit, start=self.start, end=self.end)
         yield sweep
-        scopes = bronze.scopes(self.context, _source(self.source), self.unit)
+        scopes = bronze.scopes(self.context, source_of(self.source), self.unit)
+        alone = scoping.alone(self.context, self.source, scopes)
         if not self._finished(f"{self.task_id}/judge"):
             judge.set_out(self.context, self.place(), scopes)
-        for step, layer in enumerate((self._folds, self._links, self._metrics)):
-            name = layer.__name__.strip("_")
-            if self._finished(f"{self.task_id}/{name}") is not None:
-                continue  # Luigi runs this from the top again, once what was asked for is done
-            self._say(f"{len(scopes)} scopes: {name}", step / 3)
-            wanted = [task for scope in scopes for task in layer(scope)]
-            if layer == self._metrics and self._awaits_verdicts(scopes):
+        layers = (("folds", self._folds, scopes), ("links", self._links, alone), ("metrics", self._metrics, alone))
+        for step, (name, layer, mine) in enumerate(layers):
+            if self._is_asked(name):
+                continue
+            self._say(f"{len(mine)} scopes: {name}", step / 3)
+            wanted = [task for scope in mine for task in layer(scope)]
+            if name == "metrics" and self._awaits_verdicts(mine):
                 yield self._clone(judge.Judge)
-            self._finish(f"{self.task_id}/{name}", {"tasks": len(wanted)})
-            if wanted:
+            if self._ask(name, step / 3, wanted):
                 yield wanted
         judge.arrive(self.context, self.place())
         if error := sweep.error():
@@ -170,35 +85,36 @@ class Unit(NotedTask):
         stale = {window.day for dataset in ENTITIES for window in entities.stale(self.context, dataset, scope)}
         return [self._clone(Fold, scope=scope, start=days[0], end=days[1]) for days in self._pieces(sorted(stale))]
 
-    def _links(self, scope: str) -> list[luigi.Task]:
-        return [self._clone(Link, scope=scope)] if links.is_stale(self.context, scope) else []
 
-    def _metrics(self, scope: str) -> list[luigi.Task]:
-        stale = metrics.stale(self.context, scope, EVER)
-        asked = [window.day for window in stale if self.start <= window.day <= self.end]
-        others = [w.day for w in stale if not self.start <= w.day <= self.end and w.why != checks.MISSING]
-        return [
-            self._clone(Metrics, scope=scope, start=days[0], end=days[1], repair=repair)
-            for repair, wanted in ((False, asked), (True, others))
-            for days in self._pieces(wanted)
-        ]
+class Join(Layers):
+    """The links of services, and the Gold of services, their repositories, and teams, once all units are through.
 
-    def _awaits_verdicts(self, scopes: list[str]) -> bool:
-        """Whether Gold is about to be published that was not judged: for a few times, then it does not wait."""
-        asked = self._finished(f"{self.task_id}/judge") or 0
-        if asked == judge.ASKED or not any(judge.awaited(self.context, scope) for scope in scopes):
-            return False
-        self._finish(f"{self.task_id}/judge", asked + 1)
-        judge.arrive(self.context, self.place())
-        return True
+    It does not require them: one that fails must not hold up what the others bring.
+    """
 
-    def _pieces(self, days: list[date]) -> list[Days]:
-        """First and last day of each piece that one task carries."""
-        size = self.context.chunk
-        return [(days[at], days[min(at + size, len(days)) - 1]) for at in range(0, len(days), size)]
+    def run(self) -> Iterator[Any]:
+        """Ask for one layer after the other."""
+        if not self._is_asked("links"):
+            self._say("waiting for units", 0.0)
+            joint.wait(self.context, {unit.place(): (unit.task_id, _scopes_of(unit)) for unit in self._units()})
+        known = scoping.known(self.context)
+        shared = [name for name, one in known.links.items() if not one.is_alone]
+        scopes = [name for name in known.gold if known.is_shared(name)]
+        if not self._is_asked("links") and (
+            wanted := self._ask("links", 0.3, [task for one in shared for task in self._links(one)])
+        ):
+            yield wanted
+        if not self._is_asked("metrics"):
+            wanted = [task for scope in scopes for task in self._metrics(scope)]
+            if self._awaits_verdicts(scopes):
+                yield self._clone(judge.Judge)
+            if self._ask("metrics", 0.6, wanted):
+                yield wanted
+        done = [f"{Link.__name__} {name}" for name in shared] + [f"{Metrics.__name__} {name}" for name in scopes]
+        self._finish(self.task_id, {"scopes": len(scopes)}, self.place(), *done)
 
-    def _clone(self, task: type[luigi.Task], **parameters: Any) -> Any:
-        return task(run_id=self.run_id, **parameters)
+    def _units(self) -> list[Unit]:
+        return _units(self.start, self.end, self.run_id)
 
 
 class Watch(NotedTask):
@@ -207,6 +123,7 @@ class Watch(NotedTask):
     dataset: str = luigi.Parameter()
     start: date = luigi.DateParameter()
     end: date = luigi.DateParameter()
+    priority = 1
 
     def complete(self) -> bool:
         """Whether this run has looked: a collection is looked at again by every run."""
@@ -216,7 +133,7 @@ class Watch(NotedTask):
         """Look, and judge what has changed."""
         judge.set_out(self.context, self.place())
         try:
-            made = watched.watch(self.context, _dataset(self.dataset), _half_open(self.start, self.end))
+            made = watched.watch(self.context, _dataset(self.dataset), half_open(self.start, self.end))
         except WatchError as error:
             raise UnitFailedError(str(error)) from None
         finally:
@@ -246,34 +163,30 @@ class _Run(NotedTask):
         return False
 
     def requires(self) -> list[luigi.Task]:
-        """One Unit and one Watch each."""
+        """One Unit and one Watch each, and the Join where there are services or teams."""
         start, end = self.days()
-        units = [
-            Unit(source=source.name, unit=unit, start=start, end=end, run_id=self.run_id)
-            for source in registry.configured(settings.load())
-            for unit in source.units()
-        ]
-        watches = [
-            Watch(dataset=one.name, start=start, end=end, run_id=self.run_id) for one in settings.load().datasets
-        ]
-        return [*units, *watches]
+        loaded = settings.load()
+        watches = [Watch(dataset=one.name, start=start, end=end, run_id=self.run_id) for one in loaded.datasets]
+        join = [] if configured.is_plain(loaded) else [Join(start=start, end=end, run_id=self.run_id)]
+        return [*_units(start, end, self.run_id), *watches, *join]
 
     def run(self) -> None:
         """Look once more, from outside, whether all that was asked for is there.
 
         Another run may have brought news meanwhile: what that left open is finished here.
         """
-        days = _half_open(*self.days())
+        days = half_open(*self.days())
         for _ in range(ROUNDS):
             unwatched = [gap for one in settings.load().datasets for gap in watched.gaps(self.context, one.name, days)]
             gaps = survey.gaps(self.context, days)
-            judge.bring(self.context, {gap.scope for gap in gaps})
+            judge.bring(self.context, {gap.scope for gap in gaps if gap.dataset == DORA_DAILY.name})
             if not gaps and not unwatched:
                 break
             for name in sorted({gap.dataset for gap in unwatched}):
                 watched.watch(self.context, _dataset(name), days)
-            for scope in sorted({gap.scope for gap in gaps}):
+            for scope in sorted({gap.scope for gap in gaps if gap.dataset == DELIVERIES.name}):
                 settle.links_of(self.context, scope, ENTITIES)
+            for scope in survey.scopes_of(self.context, gaps):
                 settle.gold_of(self.context, scope, days, missing=True)
         else:
             gaps += unwatched
@@ -305,13 +218,22 @@ class Daily(_Run):
         return self.date, self.date
 
 
-def _source(name: str) -> Source:
-    return next(source for source in registry.configured(settings.load()) if source.name == name)
+def _units(start: date, end: date, run_id: str) -> list[Unit]:
+    return [
+        Unit(source=source.name, unit=unit, start=start, end=end, run_id=run_id)
+        for source in registry.configured(settings.load())
+        for unit in source.units()
+    ]
+
+
+def _scopes_of(unit: Unit) -> list[str]:
+    return bronze.scopes(unit.context, source_of(unit.source), unit.unit)
 
 
 def _dataset(name: str) -> Collection:
     return next(one for one in settings.load().datasets if one.name == name)
 
 
-def _half_open(first: date, last: date) -> Days:
-    return first, min(last, date.max - timedelta(days=1)) + timedelta(days=1)
+__all__ = [
+    "Backfill", "Daily", "Fold", "Join", "Link", "Metrics", "Sweep", "Unit", "UnitFailedError", "Watch", "new_run_id",
+]  # fmt: skip

@@ -19,7 +19,8 @@ from config import schema, settings
 from config.catalog import DELIVERIES, DORA_DAILY, SWEEP
 from config.settings import ConfigError
 from quality import drift, quarantine
-from tasks import inspection, links, survey, watched
+from tasks import inspection, metrics, scoping, survey, watched
+from tasks import links as deliveries
 from tasks.context import Context
 from tasks.ledger import Partition
 from tasks.survey import State
@@ -45,6 +46,7 @@ def rows(start: date, end: date, scopes: Sequence[str] | None = None) -> Iterato
     days = [date.fromordinal(number) for number in range(start.toordinal(), end.toordinal() + 1)]
     for scope in sorted(scopes or known):
         window = {"$gte": schema.start_of(start), "$lte": schema.start_of(end)}
+        kind = str(scoping.gold(context, scope).kind)
         found = {row["day"].date(): row for row in _published(context, scope, window)}
         for day in days:
             row = found.get(
@@ -53,7 +55,9 @@ def rows(start: date, end: date, scopes: Sequence[str] | None = None) -> Iterato
             yield {
                 "scope": scope,
                 "day": day.isoformat(),
+                "kind": row.get("kind", kind),
                 **{metric: row.get(metric) for metric in METRICS},
+                "change_fail_rate_rule": row.get("change_fail_rate_rule"),
                 "trust": row["trust"],
                 "coverage": row["coverage"],
                 "reasons": row["reasons"],
@@ -107,7 +111,7 @@ def _print_scope(scope: str, lines: Sequence[dict[str, Any]], console: Console) 
         table.add_row(
             line["day"], number(line["deployment_frequency"]), number(line["changes_shipped"]),
             duration(line["change_lead_time_median_seconds"]), duration(line["change_lead_time_p90_seconds"]),
-            percent(line["change_fail_rate_revert_ever"]),
+            percent(line[_failed(line)]),
             duration(line["failed_deployment_recovery_time_median_seconds"]), percent(line["deployment_rework_rate"]),
             trust(line),
         )  # fmt: skip
@@ -122,6 +126,12 @@ def _print_scope(scope: str, lines: Sequence[dict[str, Any]], console: Console) 
     for name, when in _by_days((name, line["day"]) for line in lines for name in line["incidents"]):
         console.print(f"incident {name} is open ({when}): `touchstone incidents show {name}`", markup=False)
     console.print()
+
+
+def _failed(line: dict[str, Any]) -> str:
+    """Which fail rate is shown: the widest by revert, unless the rule is another one."""
+    by_revert = line["change_fail_rate_rule"] in {None, "revert_before_next"}
+    return "change_fail_rate_revert_ever" if by_revert else "change_fail_rate"
 
 
 def _doubts(line: dict[str, Any]) -> set[str]:
@@ -174,7 +184,7 @@ def summary() -> dict[str, Any]:
     """
     context = Context.open("read")
     datasets: dict[str, dict[str, Any]] = {}
-    ours = (one for scope in survey.scopes(context) for one in survey.standings(context, scope))
+    ours = survey.all_standings(context)
     for standings in (ours, survey.watched_standings(context, context.settings.datasets)):
         for standing in standings:
             scope = standing.partition.scope
@@ -193,6 +203,7 @@ def summary() -> dict[str, Any]:
                     why["examples"].append(f"{scope} {day}".strip())
     return {
         "scopes": survey.scopes(context),
+        "silver_only": dict(scoping.known(context).left),
         "datasets": datasets,
         "sweeps": _sweeps(context),
         "checks": _checks(context),
@@ -251,6 +262,9 @@ def print_summary(state: dict[str, Any], console: Console) -> None:
         at = f"swept {sweep['swept_at']:%Y-%m-%d %H:%M} UTC" if sweep["swept_at"] else "never swept"
         failed = f"; the last sweep failed: {sweep['error']}" if sweep["error"] else ""
         console.print(f"{sweep['unit']}: {at}{failed}", markup=False)
+    for origin, kind in state["silver_only"].items():
+        console.print(f"{origin} ({kind}) is in no service: no metrics are made of it; name it in one of [[services]]",
+                      markup=False)  # fmt: skip
     _print_quality(state, console)
     if not state["datasets"]:
         console.print("Nothing has run yet: try `touchstone run`.")
@@ -279,7 +293,7 @@ def explain(dataset: str, window: date, scopes: Sequence[str] | None, console: C
     context = Context.open("read")
     found = False
     foreign = dataset in {one.name for one in context.settings.datasets}
-    for scope in scopes or (watched.scopes(context, dataset) if foreign else survey.scopes(context)):
+    for scope in scopes or (watched.scopes(context, dataset) if foreign else _all(context)):
         whole = dataset == DELIVERIES.name
         partition = Partition(dataset, scope, None if whole else window)
         document = context.ledger.find(partition)
@@ -295,7 +309,8 @@ def explain(dataset: str, window: date, scopes: Sequence[str] | None, console: C
             (one for one in standings if one.partition == partition),
             survey.Standing(partition, State.STALE, "", "the configured sources no longer feed it"),
         )
-        day = links.manifest(context, scope).get(window)
+        gold = dataset == DORA_DAILY.name and not foreign
+        day = (metrics.days_of if gold else deliveries.manifest)(context, scope).get(window)
         _explain(document, standing, day, console)
     if not found:
         told = f"no window {window} of {dataset} in the ledger; `touchstone status` shows what there is"
@@ -303,7 +318,14 @@ def explain(dataset: str, window: date, scopes: Sequence[str] | None, console: C
     return found
 
 
-def _explain(document: schema.Document, standing: survey.Standing, linked: links.Day | None, console: Console) -> None:
+def _all(context: Context) -> list[str]:
+    """All that any dataset of ours is of."""
+    return sorted({*survey.origins(context), *survey.scopes(context)})
+
+
+def _explain(
+    document: schema.Document, standing: survey.Standing, linked: deliveries.Day | None, console: Console
+) -> None:
     style = "green" if standing.state is State.COMPLETE else "yellow" if standing.state is State.STALE else "red"
     console.print(Text.assemble((standing.partition.key, "bold"), ": ", (str(standing.state), style)))
     if standing.why:

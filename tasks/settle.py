@@ -6,7 +6,7 @@ from datetime import date
 from typing import Final, TypeVar
 
 from config.catalog import Dataset
-from tasks import entities, links, metrics
+from tasks import entities, links, metrics, scoping
 from tasks.context import POLL_SECONDS, Context
 from tasks.ledger import LeaseLostError, RetryLaterError
 
@@ -32,14 +32,15 @@ def entities_of(context: Context, dataset: Dataset, scope: str, days: Days | Non
 
 
 def links_of(context: Context, scope: str, datasets: Sequence[Dataset]) -> None:
-    """Bring the links of `scope` up to its entities, folding what became stale meanwhile."""
+    """Bring the links of `scope` up to its origins' entities, folding what became stale meanwhile."""
     for _ in range(ROUNDS):
         try:
             links.link(context, scope)
         except RetryLaterError:
             time.sleep(POLL_SECONDS)
-            for dataset in datasets:
-                entities_of(context, dataset, scope)
+            for origin in scoping.link(context, scope).origins:
+                for dataset in datasets:
+                    entities_of(context, dataset, origin)
         else:
             return
     raise UnsettledError(f"the links of {scope} did not settle in {ROUNDS} rounds; is its source changing constantly?")

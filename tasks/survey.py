@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
-from config import schema, settings
+from config import schema
 from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES
 from config.settings import Collection
 from quality.findings import Severity
-from tasks import bronze, checks, entities, judged, links, metrics, watched
+from tasks import checks, entities, judged, links, metrics, scoping, watched
 from tasks.context import Context
 from tasks.ledger import Partition
-from tasks.sources import registry
 
 Days = tuple[date, date]
 
@@ -43,38 +42,76 @@ class Standing:
 
 
 def scopes(context: Context) -> list[str]:
-    """Every scope that the configured sources feed."""
-    units = [(source, unit) for source in registry.configured(settings.load()) for unit in source.units()]
-    return sorted({scope for source, unit in units for scope in bronze.scopes(context, source, unit)})
+    """Every scope of Gold that the configured sources feed: repositories, services, teams."""
+    return sorted(scoping.known(context).gold)
+
+
+def origins(context: Context) -> list[str]:
+    """Every origin that they feed, also those that are in no service."""
+    known = scoping.known(context)
+    return sorted({*known.left, *(origin for link in known.links.values() for origin in link.origins)})
 
 
 def gaps(context: Context, days: Days) -> list[Partition]:
-    """The Gold partitions in [first, last) that are not complete."""
-    found = []
-    for scope in scopes(context):
-        if links.is_stale(context, scope):
-            found.append(Partition(DELIVERIES.name, scope))
-        linked = links.manifest(context, scope, days)
+    """The links, and the Gold partitions in [first, last), that are not complete."""
+    known = scoping.known(context)
+    found = [Partition(DELIVERIES.name, name) for name in known.links if links.is_stale(context, name)]
+    for scope in known.gold:
+        linked = metrics.days_of(context, scope, days)
         stale = {window.day for window in metrics.stale(context, scope, days) if window.why != checks.WORKED_ON}
         stale |= {day for day in schema.each_day(days) if day not in linked}
         found += [Partition(DORA_DAILY.name, scope, day) for day in sorted(stale)]
     return found
 
 
+def scopes_of(context: Context, missing: Sequence[Partition]) -> list[str]:
+    """The scopes of Gold that are `missing`, or made from links that are."""
+    wanted = {one.scope for one in missing if one.dataset == DORA_DAILY.name}
+    made = {one.scope for one in missing if one.dataset == DELIVERIES.name}
+    gold = scoping.known(context).gold
+    return [name for name, one in gold.items() if name in wanted or any(part.link in made for part in one.parts)]
+
+
+def all_standings(context: Context) -> Iterator[Standing]:
+    """How every partition of Touchstone's own datasets stands, layer by layer."""
+    known = scoping.known(context)
+    for origin in origins(context):
+        yield from _of_origin(context, origin)
+    for name in known.links:
+        yield _of_links(context, name)
+    for scope in known.gold:
+        yield from _of_gold(context, scope)
+
+
 def standings(context: Context, scope: str) -> Iterator[Standing]:
-    """How every partition of `scope` stands, layer by layer."""
+    """How every partition stands whose scope has that name."""
+    known = scoping.known(context)
+    yield from _of_origin(context, scope)
+    if scope in known.links:
+        yield _of_links(context, scope)
+    if scope in known.gold:
+        yield from _of_gold(context, scope)
+
+
+def _of_origin(context: Context, scope: str) -> Iterator[Standing]:
     for name in context.db[schema.LEDGER].distinct("dataset", {"scope": scope, "dataset": {"$regex": r"^bronze\."}}):
         for document in context.ledger.windows(name, scope, ("proof", "receipt", "blocked.report")):
             yield _bronze(Partition(name, scope, document["window"].date()), document)
     for dataset in ENTITIES:
         stale = {window.day: window.why for window in entities.stale(context, dataset, scope)}
         yield from _windowed(context, dataset.name, scope, stale)
+
+
+def _of_links(context: Context, scope: str) -> Standing:
     why = links.is_stale(context, scope)
     state = State.COMPLETE if why is None else State.MISSING if why == checks.MISSING else State.STALE
     held = sum(1 for day in links.manifest(context, scope).values() if day.blocked)
     if held and state is State.COMPLETE:
         state, why = State.BLOCKED, f"{held} of its days: see `touchstone check {DELIVERIES.name}`"
-    yield Standing(Partition(DELIVERIES.name, scope), state, "", why)
+    return Standing(Partition(DELIVERIES.name, scope), state, "", why)
+
+
+def _of_gold(context: Context, scope: str) -> Iterator[Standing]:
     published = context.ledger.windows(DORA_DAILY.name, scope, ())
     days = [document["window"].date() for document in published]
     if days:

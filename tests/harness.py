@@ -14,7 +14,7 @@ import pytest
 
 from config import mongo, schema, settings
 from config.catalog import DORA_DAILY, ENTITIES
-from tasks import bronze, settle
+from tasks import bronze, scoping, settle
 from tasks.context import Context
 from tasks.ledger import Ledger
 from tasks.sources.contract import Source
@@ -58,15 +58,26 @@ def at(context: Context, now: datetime) -> Context:
 def run_all(context: Context, source: Source, days: tuple[date, date]) -> str | None:
     """What Luigi would run, in one thread: sweep, fold, link, compute. Returns why the sweep failed, if it did."""
     error = None
+    alone: list[str] = []
     for unit in source.units():
         error = bronze.sweep(context, source, unit, days, lambda: context.now) or error
         for scope in bronze.scopes(context, source, unit):
             for dataset in ENTITIES:
                 settle.entities_of(context, dataset, scope)
-            settle.links_of(context, scope, ENTITIES)
-            settle.gold_of(context, scope, days, missing=True)
-            settle.gold_of(context, scope, (date.min, date.max), missing=False)
+        alone += scoping.alone(context, source.name, bronze.scopes(context, source, unit))
+    finish(context, days, alone)
     return error
+
+
+def finish(context: Context, days: tuple[date, date], alone: Sequence[str] = ()) -> None:
+    """Link and compute what is in Silver: of `alone`, then of the services and teams of the configuration."""
+    known = scoping.known(context)
+    shared = [name for name, one in known.links.items() if not one.is_alone]
+    for name in dict.fromkeys([*alone, *shared]):
+        settle.links_of(context, name, ENTITIES)
+    for name in dict.fromkeys([*alone, *(name for name in known.gold if known.is_shared(name))]):
+        settle.gold_of(context, name, days, missing=True)
+        settle.gold_of(context, name, (date.min, date.max), missing=False)
 
 
 def gold(context: Context) -> dict[tuple[str, date], dict[str, Any]]:

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 
-from alerting import configured
+from alerting import configured, impact
 from alerting.evidence import anomalies, attempts, drift, links, receipts, retired, rules, runs
 from alerting.evidence.view import View
 from alerting.folding import MARKS, stored
@@ -41,7 +42,7 @@ def gathered(view: View, *, news: bool) -> list[Report]:
         receipts.passes(view, standing), attempts.passes(view, standing), drift.passes(view), anomalies.passes(view),
         runs.passes(view), retired.passes(view, still),
     )  # fmt: skip
-    return [*told, *mended]
+    return [replace(one, scopes=impact.reached(view.settings, one.key.dataset, one.scopes)) for one in told] + [*mended]
 
 
 def _source(report: Report) -> str:

@@ -1,12 +1,16 @@
 """Which deployment delivered a change first, which deployments failed, and when they were mended. Pure.
 
-The rules for git-derived data, each exactly as stated:
+The rules, each exactly as stated:
 
-* Deployments are in order of (time, name bytewise). A change is delivered by the first deployment in that order whose
-  commit has it as ancestor or is it (`git tag --contains`). Lead time = the deployment's time - the author time.
+* Deployments of a repository are in order of (time, name bytewise). A change is delivered by the first one in that
+  order that has it. One whose commit is known has what is an ancestor of it, or is it (`git tag --contains`): the rule
+  "contains". Where no commit says what was deployed, one has what its change sets list, with the ancestors that are
+  known: "commits"; where its line (the deployments to one environment) lists none, what was merged before it began:
+  "merged_before". Lead time = the deployment's time - the author time.
+* A pull request is delivered with its merge, and was written when the first of its commits was.
 * A deployment i failed if a change c that it delivered is reverted by r, the revert's time is not before i's, and r was
-  not itself delivered by i or an earlier deployment. `before_next`: the revert came before deployment i+1 (no bound for
-  the last one). `ever`: no bound.
+  not itself delivered by i or an earlier deployment. `before_next`: the revert came before the next deployment of the
+  line (no bound for the last one). `ever`: no bound.
 * A failed deployment is recovered by the first deployment that delivers r; that one is rework.
 
 A revert names the commit by its sha or a prefix of at least 7 digits, which counts if exactly one commit has it.
@@ -14,144 +18,169 @@ A revert names the commit by its sha or a prefix of at least 7 digits, which cou
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
+from tasks.transforms import reverts
+from tasks.transforms.history import Change, Deployment, Failure, History, compact
+
 SECONDS_PER_DAY = 86_400
-FULL_SHA = 40
-SHORTEST_PREFIX = 7
 FIRST_TS = 315_532_800
 """1980: a change that was written earlier, by its author's clock, says nothing about how long it took."""
 
-
-class Change(NamedTuple):
-    """A commit; times in epoch seconds."""
-
-    id: str
-    parents: Sequence[str]
-    authored_ts: int
-    committed_ts: int = 0
-
-
-class Deployment(NamedTuple):
-    """A tag on a commit."""
-
-    id: str
-    target: str
-    deployed_ts: int
-
-
-class Failure(NamedTuple):
-    """A revert; `reverted` is a sha or a prefix of one."""
-
-    reverted_by: str
-    reverted: str
-    reverted_ts: int
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """All entities of one scope."""
-
-    changes: Sequence[Change]
-    deployments: Sequence[Deployment]
-    failures: Sequence[Failure]
-    gaps: Sequence[int] = ()
-    """When deployments may be missing: the ends of days of which not all could be read, in epoch seconds."""
-
+CONTAINS: Final = "contains"
+COMMITS: Final = "commits"
+MERGED_BEFORE: Final = "merged_before"
 
 BLANK: Final[Mapping[str, Any]] = dict.fromkeys(
     ("known", "whole", "failed_before_next", "failed_ever", "rework", "change", "lead_seconds", "reverted_by", "rule",
-     "recovered_by", "recovery_seconds")
+     "recovered_by", "recovery_seconds", "repository", "incident", "restore_seconds")
 )  # fmt: skip
 """What rows of some kinds do not have; for those who look at all kinds together."""
 
-
-class _Pair(NamedTuple):
-    failed: int
-    change: int
-    reverted_by: int
-    before_next: bool
-    recovered_by: int | None
+Row = dict[str, Any]
 
 
-def deliver(history: History) -> dict[int, list[dict[str, Any]]]:
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of one repository's deployments."""
+
+    deployments: Sequence[Deployment]
+    """In order."""
+    rows: Sequence[Row]
+    """One for each deployment, of the kind "deployment"."""
+    links: Sequence[tuple[int, Row]]
+    """Of the kinds "change" and "failure", with the number of the deployment that each is of."""
+
+
+class _Unit(NamedTuple):
+    """What counts as a change, and the number of the first deployment that has it."""
+
+    id: str
+    authored_ts: int
+    merged_ts: int
+    first: int | None
+    rule: str
+
+
+def deliver(history: History) -> dict[int, list[Row]]:
+    """The rows of one repository; see `by_day`."""
+    return by_day([delivered(history)])
+
+
+def by_day(made: Iterable[Delivered], more: Iterable[tuple[int, Row]] = ()) -> dict[int, list[Row]]:
     """The rows of each day that has deployments, by days since 1970, in an order that depends on content only.
 
-    Three kinds of rows: "deployment", "change" (delivered), "failure" (a failed deployment and its revert).
+    more: further rows, with the time of the deployment that each is of.
     """
-    index = {change.id: number for number, change in enumerate(history.changes)}
-    deployments = sorted(history.deployments, key=lambda one: (one.deployed_ts, one.id.encode("utf-8", "replace")))
-    first, whole = _first_deployments(history.changes, index, deployments)
-    _doubt(history, deployments, first, whole)
-    for change, number in zip(history.changes, first, strict=True):
-        if number is not None and change.authored_ts < FIRST_TS:
-            whole[number] = False
-    pairs = _pairs(history, index, deployments, first)
-    failed_ever = {pair.failed for pair in pairs}
-    failed_before_next = {pair.failed for pair in pairs if pair.before_next}
-    rework = {pair.recovered_by for pair in pairs}
-
-    rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for number, deployment in enumerate(deployments):
-        rows[_day(deployment)].append(
-            {
-                "kind": "deployment",
-                "deployment": deployment.id,
-                "deployed_ts": deployment.deployed_ts,
-                "known": deployment.target in index,
-                "whole": whole[number],
-                "failed_before_next": number in failed_before_next,
-                "failed_ever": number in failed_ever,
-                "rework": number in rework,
-            }
-        )
-    for change, delivered_by in zip(history.changes, first, strict=True):
-        if delivered_by is not None:
-            deployment = deployments[delivered_by]
-            rows[_day(deployment)].append(
-                {
-                    "kind": "change",
-                    "deployment": deployment.id,
-                    "change": change.id,
-                    "lead_seconds": deployment.deployed_ts - change.authored_ts,
-                }
-            )
-    for pair in pairs:
-        failed = deployments[pair.failed]
-        recovered = None if pair.recovered_by is None else deployments[pair.recovered_by]
-        rows[_day(failed)].append(
-            {
-                "kind": "failure",
-                "deployment": failed.id,
-                "change": history.changes[pair.change].id,
-                "reverted_by": history.changes[pair.reverted_by].id,
-                "rule": "revert_before_next" if pair.before_next else "revert_ever",
-                "recovered_by": recovered.id if recovered else None,
-                "recovery_seconds": recovered.deployed_ts - failed.deployed_ts if recovered else None,
-            }
-        )
-    for day in rows.values():
-        day.sort(key=lambda row: (row["kind"], row["deployment"], row.get("change", ""), row.get("reverted_by", "")))
+    rows: dict[int, list[Row]] = defaultdict(list)
+    for one in made:
+        days = [deployment.deployed_ts // SECONDS_PER_DAY for deployment in one.deployments]
+        for day, row in zip(days, one.rows, strict=True):
+            rows[day].append(row)
+        for number, row in one.links:
+            rows[days[number]].append(row)
+    for at, row in more:
+        rows[at // SECONDS_PER_DAY].append(row)
+    for of_day in rows.values():
+        of_day.sort(key=_order)
     return dict(rows)
 
 
-def _day(deployment: Deployment) -> int:
-    return deployment.deployed_ts // SECONDS_PER_DAY
+def _order(row: Row) -> tuple[Any, ...]:
+    of = row.get
+    said = (row["kind"], row["deployment"], of("change", ""), of("reverted_by", ""))
+    if "repository" not in row and "issue" not in row:
+        return said
+    return (*said, of("repository", ""), of("origin", ""), of("tracker", ""), of("issue", ""))
+
+
+def delivered(history: History) -> Delivered:
+    """Three kinds of rows: "deployment", "change" (delivered), "failure" (a failed deployment and its revert)."""
+    index = {change.id: number for number, change in enumerate(history.changes)}
+    deployments = sorted(history.deployments, key=lambda one: (one.deployed_ts, one.id.encode("utf-8", "replace")))
+    blind = not index and history.pulls is not None
+    """Pull requests alone, of a repository whose commits nobody fetches."""
+    starts = [None if blind else _starts(deployment, index) for deployment in deployments]
+    first, whole = _first_deployments(history.changes, index, starts)
+    units = list(_units(history, index, deployments, first, starts))
+    _doubt(history, deployments, units, whole)
+    for _, authored_ts, _, number, _ in units:
+        if number is not None and authored_ts < FIRST_TS:
+            whole[number] = False
+    by_pull = {unit.id: unit.first for unit in units if unit.first is not None} if history.pulls is not None else {}
+    pairs = reverts.pairs(history, index, deployments, first, by_pull)
+    failed_ever = {pair.failed for pair in pairs}
+    failed_before_next = {pair.failed for pair in pairs if pair.before_next}
+    rework = {pair.recovered_by for pair in pairs}
+    of = {} if history.name is None else {"repository": history.name}
+
+    rows = [
+        {
+            "kind": "deployment",
+            "deployment": deployment.id,
+            "deployed_ts": deployment.deployed_ts,
+            "known": None if blind or not deployment.target else deployment.target in index,
+            "whole": whole[number],
+            "failed_before_next": number in failed_before_next,
+            "failed_ever": number in failed_ever,
+            "rework": number in rework,
+            **of,
+            **({"origin": deployment.origin} if deployment.origin else {}),
+            **({"environment": deployment.environment} if deployment.environment else {}),
+        }
+        for number, deployment in enumerate(deployments)
+    ]
+    links: list[tuple[int, Row]] = []
+    for name, authored_ts, _, number, rule in units:
+        if number is not None:
+            deployment = deployments[number]
+            row = {
+                "kind": "change",
+                "deployment": deployment.id,
+                "change": name,
+                "lead_seconds": deployment.deployed_ts - authored_ts,
+                "rule": rule,
+            }
+            links.append((number, row | of if of else row))
+    links += [(pair.failed, _failure(pair, deployments) | of) for pair in pairs]
+    return Delivered(deployments, rows, links)
+
+
+def _failure(pair: reverts.Pair, deployments: Sequence[Deployment]) -> Row:
+    failed = deployments[pair.failed]
+    recovered = None if pair.recovered_by is None else deployments[pair.recovered_by]
+    return {
+        "kind": "failure",
+        "deployment": failed.id,
+        "change": pair.change,
+        "reverted_by": pair.reverted_by,
+        "rule": "revert_before_next" if pair.before_next else "revert_ever",
+        "recovered_by": recovered and recovered.id,
+        "recovery_seconds": None if recovered is None else recovered.deployed_ts - failed.deployed_ts,
+    }
+
+
+def _starts(deployment: Deployment, index: Mapping[str, int]) -> Sequence[str] | None:
+    """The commits whose ancestors it has; None where the commits tell nothing of it."""
+    if deployment.target:
+        return (deployment.target,)
+    return tuple(sha for sha in deployment.commits if sha in index) or None
 
 
 def _first_deployments(
-    changes: Sequence[Change], index: Mapping[str, int], deployments: Sequence[Deployment]
+    changes: Sequence[Change], index: Mapping[str, int], starts: Sequence[Sequence[str] | None]
 ) -> tuple[list[int | None], list[bool]]:
     """For each change the number of its first deployment; for each deployment whether all behind it is known.
 
     Each change is visited once: what an earlier deployment reached, it also has all ancestors of.
     """
     first: list[int | None] = [None] * len(changes)
-    whole = [True] * len(deployments)
-    for number, deployment in enumerate(deployments):
-        pending = [deployment.target]
+    whole = [True] * len(starts)
+    for number, start in enumerate(starts):
+        pending = list(start or ())
         while pending:
             at = index.get(pending.pop())
             if at is None:
@@ -162,7 +191,55 @@ def _first_deployments(
     return first, whole
 
 
-def _doubt(history: History, deployments: Sequence[Deployment], first: Sequence[int | None], whole: list[bool]) -> None:
+def _units(
+    history: History,
+    index: Mapping[str, int],
+    deployments: Sequence[Deployment],
+    first: Sequence[int | None],
+    starts: Sequence[Sequence[str] | None],
+) -> Iterator[_Unit]:
+    told = [CONTAINS if deployment.target else COMMITS for deployment in deployments]
+    beside = _Beside(deployments, starts)
+    if history.pulls is None:
+        for (name, _, authored_ts, committed_ts), number in zip(history.changes, first, strict=True):
+            unit = _Unit(name, authored_ts, committed_ts, number, CONTAINS if number is None else told[number])
+            yield beside.earlier(unit, ()) if beside.numbers else unit
+        return
+    for pull in history.pulls:
+        at = index.get(pull.merge_sha)
+        number = None if at is None else first[at]
+        rule = CONTAINS if number is None else told[number]
+        unit = _Unit(pull.id, pull.authored_ts, pull.merged_ts, number, rule)
+        yield beside.earlier(unit, (pull.merge_sha, *pull.commits))
+
+
+class _Beside:
+    """The deployments of which the commits tell nothing: by their change sets, or by time."""
+
+    def __init__(self, deployments: Sequence[Deployment], starts: Sequence[Sequence[str] | None]) -> None:
+        self.numbers = [number for number, start in enumerate(starts) if start is None]
+        listing = {deployments[n].environment for n in self.numbers if deployments[n].commits or deployments[n].target}
+        listed = [n for n in self.numbers if deployments[n].environment in listing]
+        self._by_sha: dict[str, int] = {}
+        for number in listed:
+            for sha in (deployments[number].target, *deployments[number].commits):
+                self._by_sha.setdefault(sha, number)
+        self._by_sha.pop("", None)
+        self._timed = [n for n in self.numbers if deployments[n].environment not in listing]
+        self._latest = list(accumulate((deployments[n].began_ts for n in self._timed), max))
+
+    def earlier(self, unit: _Unit, shas: Sequence[str]) -> _Unit:
+        """`unit`, delivered by one of these if that was first."""
+        found = [(number, COMMITS) for sha in (unit.id, *shas) if (number := self._by_sha.get(sha)) is not None]
+        at = bisect_left(self._latest, unit.merged_ts)
+        if at < len(self._timed):
+            found.append((self._timed[at], MERGED_BEFORE))
+        if not found or (unit.first is not None and unit.first <= min(found)[0]):
+            return unit
+        return unit._replace(first=min(found)[0], rule=min(found)[1])
+
+
+def _doubt(history: History, deployments: Sequence[Deployment], units: Sequence[_Unit], whole: list[bool]) -> None:
     """Take back `whole` where a deployment may only seem to be the first to deliver a change.
 
     A deployment that is missing, or one whose history has a hole, leaves changes to later ones that are not theirs.
@@ -173,53 +250,16 @@ def _doubt(history: History, deployments: Sequence[Deployment], first: Sequence[
     if not gaps:
         return
     oldest: dict[int, int] = {}
-    for change, number in zip(history.changes, first, strict=True):
-        if number is not None:
-            oldest[number] = min(change.committed_ts, oldest.get(number, change.committed_ts))
-    for number, committed in oldest.items():
+    for unit in units:
+        if unit.first is not None:
+            oldest[unit.first] = min(unit.merged_ts, oldest.get(unit.first, unit.merged_ts))
+    for number, merged in oldest.items():
         before = bisect_left(gaps, deployments[number].deployed_ts)
-        if before and committed < gaps[before - 1]:
+        if before and merged < gaps[before - 1]:
             whole[number] = False
 
 
-def _pairs(
-    history: History, index: Mapping[str, int], deployments: Sequence[Deployment], first: Sequence[int | None]
-) -> list[_Pair]:
-    shas = sorted(index) if any(len(failure.reverted) < FULL_SHA for failure in history.failures) else []
-    pairs = set()
-    for failure in history.failures:
-        reverting, reverted = index.get(failure.reverted_by), _resolve(failure.reverted, index, shas)
-        if reverting is None or reverted is None:
-            continue
-        failed, recovered = first[reverted], first[reverting]
-        if failed is None or failure.reverted_ts < deployments[failed].deployed_ts:
-            continue
-        if recovered is not None and recovered <= failed:
-            continue
-        is_last = failed == len(deployments) - 1
-        before_next = is_last or failure.reverted_ts < deployments[failed + 1].deployed_ts
-        pairs.add(_Pair(failed, reverted, reverting, before_next, recovered))
-    return sorted(pairs, key=lambda pair: (pair.failed, pair.change, pair.reverted_by))
-
-
-def _resolve(text: str, index: Mapping[str, int], shas: Sequence[str]) -> int | None:
-    if len(text) >= FULL_SHA:
-        return index.get(text)
-    if len(text) < SHORTEST_PREFIX:
-        return None
-    at = bisect_left(shas, text)
-    matches = [sha for sha in shas[at : at + 2] if sha.startswith(text)]
-    return index[matches[0]] if len(matches) == 1 else None
-
-
-def compact(changes: Iterable[Mapping[str, Any]]) -> list[Change]:
-    """Silver rows as changes, with each sha held once in memory however often it is a parent."""
-    known: dict[str, str] = {}
-
-    def one(sha: str) -> str:
-        return known.setdefault(sha, sha)
-
-    return [
-        Change(one(row["id"]), tuple(map(one, row["parents"])), row["authored_ts"], row["committed_ts"])
-        for row in changes
-    ]
+__all__ = [
+    "BLANK", "COMMITS", "CONTAINS", "MERGED_BEFORE", "Change", "Delivered", "Deployment", "Failure", "History",
+    "by_day", "compact", "deliver", "delivered",
+]  # fmt: skip

@@ -208,6 +208,17 @@ def test_a_receipt_that_is_only_in_doubt_does_not_swallow_something_critical(eff
     assert causes([effect, fold_all(elsewhere, [lost])]) == {}, "of that window, and no other"
 
 
+def test_trouble_is_told_of_services_and_teams_and_swallows_nothing_of_another_repository() -> None:
+    tracker = receipt("bronze.jira.issues", scope="OPS", scopes=("OPS", "service:shop", "team:x", "acme/api"))
+    team, service = (incident("gold.dora_daily", "counts", DAY, scope=scope) for scope in ("team:x", "acme/api"))
+    assert causes([tracker, team, service]) == {team.id: tracker.id, service.id: tracker.id}
+    api = receipt("bronze.git.commits", scope="acme/api", scopes=("acme/api", "service:shop", "team:x"))
+    linked = incident("silver.deliveries", "known_commit", DAY, scope="service:shop", scopes=("service:shop", "team:x"))
+    assert causes([api, linked]) == {linked.id: api.id}
+    other = incident("silver.changes", "sha", DAY, scope="acme/web", scopes=("acme/web", "service:shop", "team:x"))
+    assert causes([api, other]) == {}
+
+
 def test_a_resolved_incident_causes_nothing() -> None:
     passed = Report(COMMITS.key, AT + timedelta(hours=1), failed=False, kind=Kind.RECEIPT, window=date(2026, 10, 20))
     assert cause_of(CHANGES, [fold_all(COMMITS, [passed])]) is None
@@ -221,7 +232,7 @@ def test_the_metrics_are_those_of_gold() -> None:
     assert set(metrics("bronze.git.reverts")) == set(metrics("silver.failures")) < set(metrics("silver.changes"))
     assert metrics("gold.dora_daily", "changes_shipped") == ("changes_shipped",)
     assert metrics("shop.orders") == ("shop.orders",)
-    assert metrics("bronze.jira.issues") == ()
+    assert set(metrics("bronze.jira.issues")) == set(metrics("silver.failures"))
     assert of_place("Watch shop.orders") == ("shop.orders",)
     assert of_place("Fold acme/api") == of_place("Daily") == ALL
     assert {"bronze.git.tags", "silver.changes"} < upstream("gold.dora_daily")

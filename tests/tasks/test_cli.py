@@ -56,7 +56,8 @@ def test_backfill_then_metrics_as_csv(project: Callable[..., Path]) -> None:
     printed = touchstone(config, "metrics", "--from", "2024-01-01", "--to", "2024-01-06", "--format", "csv")
     assert printed.stdout.splitlines()[0] == ",".join(COLUMNS) == (
         "scope,day,deployment_frequency,changes_shipped,change_lead_time_median_seconds,change_lead_time_mean_seconds,"
-        "change_lead_time_p90_seconds,change_fail_rate_revert_before_next,change_fail_rate_revert_ever,"
+        "change_lead_time_p90_seconds,change_fail_rate,change_fail_rate_explicit,change_fail_rate_revert_before_next,"
+        "change_fail_rate_revert_ever,change_fail_rate_window,change_fail_rate_last_deployment,"
         "failed_deployments_revert_ever,failed_deployment_recovery_time_median_seconds,deployment_rework_rate,trust,"
         "incidents"
     )  # fmt: skip
