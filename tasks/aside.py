@@ -84,7 +84,7 @@ def _make_again(context: Context, documents: Sequence[Mapping[str, Any]]) -> Non
         again = {"$set": {"again": str(Cause.REPLAY)}, "$unset": free, **fenced}
         if sweep := one.get("sweep"):
             # without its cursor the source hands over everything; as interrupted, all windows are looked at
-            update = {"$set": {"under_way": True}, "$unset": {"cursor": "", **free}, **fenced}
+            update = {"$set": {"under_way": True}, "$unset": {"cursor": "", "progress": "", **free}, **fenced}
             ledger.update_one({"dataset": SWEEP, "scope": sweep}, update)
             if one["origin"] and one["stream"] and one["updated_on"]:
                 window = schema.start_of(one["updated_on"].date())

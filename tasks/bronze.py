@@ -53,10 +53,12 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
         if cursor is None:
             checks.warm(context)  # all will be new
         handed = Handed(partition.scope)
-        seen = Seen(context.checks, handed, after_interruption=previous.get("under_way", False))
+        interrupted = previous.get("under_way", False)
+        seen = Seen(context.checks, handed, after_interruption=interrupted, unreadable=_unreadable(context, claim))
         context.ledger.note(claim, {"under_way": True})
         try:
-            swept = _take(context, claim, source.sweep(unit, cursor, now), seen)
+            with context.ledger.kept(claim):
+                swept = _take(context, claim, source.sweep(unit, cursor, now), seen)
         except SourceError as error:
             log.warning("sweep failed", extra={"unit": partition.scope, "error": str(error)})
             feeds = _streams(_feeds(previous) or source.feeds(unit))
@@ -124,7 +126,9 @@ def _take(context: Context, claim: Claim, parts: Iterable[Part], seen: Seen) -> 
         match part:
             case Item():
                 batch.append(part)
-                size += len(part.raw)
+                size += len(part.raw) or len(repr(part.payload))
+                if part.place in seen.unreadable:
+                    seen.mended.add(part.place)
             case Rejected():
                 seen.rejected.append(part)
                 size += len(part.raw)
@@ -146,9 +150,10 @@ def _take(context: Context, claim: Claim, parts: Iterable[Part], seen: Seen) -> 
 
 def _conclude(context: Context, claim: Claim, swept: Swept, seen: Seen) -> None:
     """Take back what earlier sweeps handed over or set aside, where this one says all there is to say."""
-    if swept.whole:
-        # what was set aside by an earlier sweep and was not met again is no longer a problem
-        where = {"sweep": claim.partition.scope}
+    where: schema.Document = {"sweep": claim.partition.scope}
+    if not swept.whole:  # else what was set aside by an earlier sweep and was not met again is no longer a problem
+        where["place"] = {"$in": sorted(seen.mended)}
+    if swept.whole or seen.mended:
         quarantine.release(context.db, where, below=claim.fence, run_id=context.ledger.run_id, now=context.now)
     if swept.replaces:
         for dataset, origin, day, more in withdrawn.settle(context, claim, seen.handed):
@@ -280,6 +285,12 @@ def _set_aside(context: Context, claim: Claim, seen: Seen) -> None:
         documents.append((schema.digest([claim.partition.scope, part.place, part.raw])[:16], document))
     quarantine.put_record(context.db, documents, context.now)
     seen.rejected.clear()
+
+
+def _unreadable(context: Context, claim: Claim) -> frozenset[str]:
+    """The places of what the unit's sweeps could not read so far."""
+    where = {"sweep": claim.partition.scope, "state": State.OPEN}
+    return frozenset(one["place"] for one in context.db[schema.QUARANTINE].find(where, {"_id": 0, "place": 1}))
 
 
 def _quarantined(context: Context, claim: Claim) -> Counter[Missing]:

@@ -6,9 +6,11 @@ it wakes up. Times are the server's.
 """
 
 import hashlib
+import logging
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +19,16 @@ from typing import Any, cast
 
 from bson.raw_bson import RawBSONDocument
 from pymongo import InsertOne, UpdateMany
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from config import schema
 from config.redaction import redacted
 
+log = logging.getLogger(__name__)
+
 DUPLICATE_KEY = 11000
+_BEATS = 3
+"""How often within a lease it is renewed while a source is waited for."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -160,6 +166,30 @@ class Ledger:
         operations = [UpdateMany(mine, update) for mine in self._all_of(claims)]
         if operations and self._ledger.bulk_write(operations).matched_count < len(claims):
             raise LeaseLostError(claims[0].partition)
+
+    @contextmanager
+    def kept(self, claim: Claim) -> Iterator[None]:
+        """Renew `claim` from beside, as long as something else is waited for, e.g. a source that is slow to answer."""
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(self.lease.total_seconds() / _BEATS):
+                try:
+                    self.renew([claim])
+                except LeaseLostError:  # the next one who writes under it hears of that too
+                    return
+                except PyMongoError:
+                    log.warning(
+                        "a lease could not be renewed; it is tried again", extra={"partition": claim.partition.key}
+                    )
+
+        beside = threading.Thread(target=renew, name="lease", daemon=True)
+        beside.start()
+        try:
+            yield
+        finally:
+            over.set()
+            beside.join()
 
     def note(self, claim: Claim, fields: Mapping[str, Any]) -> None:
         """Keep `fields` on a claimed document. Raises LeaseLostError if another worker has taken it over."""
@@ -343,13 +373,19 @@ class Ledger:
         return seen.hexdigest()[:32]
 
     def unsettled_days(self, dataset: str, scope: str) -> list[date]:
-        """The windows of which another look may tell more: open at the last look, or in a sweep that failed."""
+        """The windows of which another look may tell more.
+
+        They were open at the last look, in a sweep that failed, or fetched by a token that did not see all.
+        """
         found = self._ledger.find(
             {
                 "dataset": dataset,
                 "scope": scope,
                 "window": {"$type": "date"},
-                "proof.state": {"$in": ["partial", "failed"]},
+                "$or": [
+                    {"proof.state": {"$in": ["partial", "failed"]}},
+                    {"proof.state": "unproven", "receipt.extraction": {"$exists": True}},
+                ],
             },
             {"window": 1},
         )

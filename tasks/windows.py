@@ -57,6 +57,10 @@ class Seen:
     shapes: Shapes = field(default_factory=Shapes)
     after_interruption: bool = False
     """The sweep before did not end: it may have stored items that no window's record knows of."""
+    unreadable: frozenset[str] = frozenset()
+    """The places of records that no earlier sweep could read."""
+    mended: set[str] = field(default_factory=set)
+    """Those of them of which this one has handed over an item."""
 
     def look_at(self, dataset: str, item: Item) -> None:
         """Take note of the shape of an item."""

@@ -5,6 +5,7 @@ displayName, those of commits a name and an e-mail address, Jenkins' a fullName 
 e-mail address is that of the `git` source. Free text (titles, descriptions, messages) is left as it is.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -14,13 +15,33 @@ _KEPT: Final = ("type", "accountType", "active", "date")
 """What of a person's object says nothing about who it is."""
 _IDENTITY: Final = ("accountId", "login", "email", "emailAddress", "name", "key", "fullName", "displayName")
 """By what two objects are of one person, best first."""
+_NAMES: Final = ("id", "key", "number")
+"""What an entity is called by its source."""
 _TEXTS: Final = frozenset(("authorEmail", "emailAddress", "userId", "userName", "author_name", "committer_name"))
 """Fields that hold a person as a text."""
 
 
 def hidden(payload: Any, key: bytes | None) -> Any:
-    """`payload` with each person replaced by {"person": 32 hex digits, ...}; unchanged without `key`."""
-    return payload if key is None else _walk(payload, lambda text: pseudonym(text.encode("utf-8", "replace"), key))
+    """`payload` with each person replaced by {"person": 32 hex digits, ...}; unchanged without `key`.
+
+    Raises ValueError for a payload that is nested so deeply that it cannot be walked.
+    """
+    if key is None:
+        return payload
+    try:
+        return _walk(payload, lambda text: pseudonym(text.encode("utf-8", "replace"), key))
+    except RecursionError:
+        raise ValueError("it is nested too deeply to look for people in it") from None
+
+
+def written(record: Any, key: bytes | None) -> bytes:
+    """`hidden(record, key)` as JSON, for what is set aside. Of what is nested too deeply only its name."""
+    try:
+        told = json.dumps(hidden(record, key), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        shallow = record if isinstance(record, Mapping) else {}
+        told = json.dumps({name: one for name, one in shallow.items() if name in _NAMES}, ensure_ascii=False)
+    return told.encode("utf-8", "surrogatepass")
 
 
 def _walk(value: Any, name: Callable[[str], str]) -> Any:

@@ -4,7 +4,6 @@ A reader is a generator. It yields items, records that it cannot read, and a `Ma
 that it could go on from there; it returns its state for the next time.
 """
 
-import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from tasks.sources.contract import Item, Rejected
 from tasks.sources.github.known import Known
 from tasks.sources.github.payloads import Record, moment
 from tasks.sources.http import Answer, Http, HttpError, Reason, Trace
-from tasks.sources.people import hidden
+from tasks.sources.people import written
 
 KIND: Final = "github"
 
@@ -170,9 +169,8 @@ class Visit:
     def refuse(self, record: Any, where: str, error: Exception, at: datetime | None = None) -> Rejected:
         """Set a record aside. People in it are hidden even so."""
         reason = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
-        text = json.dumps(hidden(record, self.key), ensure_ascii=False)
         place = f"{self.origin}: {self.stream}, {where}"
-        return Rejected(place, reason[:200], text.encode("utf-8", "surrogatepass"), self.origin, self.stream, at)
+        return Rejected(place, reason[:200], written(record, self.key), self.origin, self.stream, at)
 
     def deletions(
         self, path: str, known: Known, present: Iterable[int], since: float

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tasks.sources.contract import Item, Rejected
 from tasks.sources.git_payloads import pseudonym
-from tasks.sources.people import hidden
+from tasks.sources.people import hidden, written
 
 KIND, STREAM = "jira", "issues"
 _PEOPLE: Final = frozenset(("assignee", "reporter", "creator"))
@@ -69,17 +69,16 @@ def tombstone(number: str, origin: str, at: datetime, why: str) -> Item:
     return Item(KIND, STREAM, origin, number, at, payload, deleted=True, place=f"issue {number}")
 
 
-def rejected(record: Any, origin: str, why: str) -> Rejected:
-    """What cannot be read, kept as it came; its day, where that can be told."""
+def rejected(record: Any, origin: str, why: str, key: bytes | None) -> Rejected:
+    """What cannot be read; its day, where that can be told. The place is that of the item, once it can be."""
     try:
         at = updated_on(record)
     except ShapeError:
         at = None
-    name = record.get("key") if isinstance(record, Mapping) else None
-    place = f"issue {name}" if isinstance(name, str) else "an issue"
-    return Rejected(
-        place, why, json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass"), origin, STREAM, at
-    )
+    named = record if isinstance(record, Mapping) else {}
+    name = next((one for one in (named.get("id"), named.get("key")) if isinstance(one, str)), None)
+    place = f"issue {name}" if name else "an issue"
+    return Rejected(place, why, written(record, key), origin, STREAM, at)
 
 
 def histories(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -34,7 +34,7 @@ class Taking:
                 number, at = payloads.number_of(record), payloads.updated_on(record)
             except ShapeError as error:
                 self._memory.spoilt = True
-                yield payloads.rejected(record, self._origin, str(error))
+                yield payloads.rejected(record, self._origin, str(error), self._key)
                 continue
             if seen.get(int(number)) != millis(at) and not self._memory.has(number, at):
                 fresh.append(record)

@@ -80,7 +80,7 @@ def test_people_are_hidden_in_the_history_too() -> None:
 def test_what_is_no_issue_is_set_aside_as_it_came(record: Any, why: str) -> None:
     with pytest.raises(payloads.ShapeError, match=why):
         (payloads.number_of(record), payloads.updated_on(record))
-    aside = payloads.rejected(record, "OPS", why)
+    aside = payloads.rejected(record, "OPS", why, KEY)
     assert json.loads(aside.raw) == record
     assert (aside.origin, aside.stream, aside.reason) == ("OPS", "issues", why)
 
