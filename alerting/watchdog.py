@@ -12,7 +12,7 @@ to the deadlines that come after it. A scope that nothing feeds any more is held
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -45,7 +45,8 @@ def reports(db: schema.Db, settings: Settings, now: datetime) -> list[Report]:
     for schedule in settings.schedules:
         by_dataset[schedule.dataset].append(schedule)
     still = configured.read(db, settings)
-    missed = [one for dataset, schedules in by_dataset.items() for one in _missed(db, dataset, schedules, still, now)]
+    found = (one for dataset, schedules in by_dataset.items() for one in _missed(db, dataset, schedules, still, now))
+    missed = [replace(one, scopes=impact.reached(settings, one.key.dataset, one.scopes)) for one in found]
     where = {"open": True, "kind": str(Kind.MISSING)}
     opened = [from_document(one) for one in db[schema.INCIDENTS].find(where)]
     return [*missed, *_mended(db, opened)]

@@ -150,6 +150,9 @@ class GitHubCounts(Section):
     """Labels of issues that are failures in production."""
 
 
+_FETCHED_AS: dict[str, str] = {
+    "environments": "deployments", "workflows": "workflow_runs", "releases": "releases", "tags": "tags",
+}  # fmt: skip
 Stream = Literal["pull_requests", "commits", "deployments", "workflow_runs", "releases", "tags", "issues"]
 
 
@@ -171,8 +174,13 @@ class GitHub(_Api):
     counts: GitHubCounts = GitHubCounts()
 
     @model_validator(mode="after")
-    def _origins_are_apart(self) -> "GitHub":
+    def _fits_together(self) -> "GitHub":
         _apart([one.origin for one in self.repositories], "repositories")
+        for counted in self.counts.deployments if "deployments" in self.counts.model_fields_set else ():
+            stream = _FETCHED_AS[counted]
+            if stream not in self.streams:
+                message = f"streams: counts.deployments names {counted!r}, so {stream!r} must be fetched"
+                raise ValueError(message)
         return self
 
 

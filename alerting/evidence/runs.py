@@ -14,7 +14,7 @@ from alerting.impact import TASKS
 from alerting.reports import Facts, Key, Kind, Report
 from config import schema
 from config.catalog import SWEEP
-from config.settings import Git
+from config.settings import Git, GitHub, Jira
 
 RAISED: Final = "failed"
 KILLED: Final = "killed"
@@ -84,17 +84,19 @@ def _fed(view: View, place: str) -> tuple[str, ...]:
 
 
 def _declared(view: View) -> Iterator[tuple[str, str]]:
-    """Source and origin of what is configured: the units of git are origins."""
+    """Source and origin of what is configured, where units are origins."""
     for source in view.settings.sources:
-        if isinstance(source, Git):
+        if isinstance(source, Git | GitHub):
             yield from ((source.name, one.origin) for one in source.repositories)
+        elif isinstance(source, Jira):
+            yield from ((source.name, one.origin) for one in source.projects)
 
 
 def _all_fed(view: View) -> tuple[str, ...]:
-    """All scopes that any unit feeds."""
+    """All scopes that any unit feeds, and those that are made from them."""
     sweeps = view.ledger.find({"dataset": SWEEP}, {"feeds.origin": 1})
     known = {feed["origin"] for one in sweeps for feed in one.get("feeds", ())}
-    return tuple(sorted(known | {origin for _, origin in _declared(view)}))
+    return impact.reached(view.settings, TASKS, sorted(known | {origin for _, origin in _declared(view)}))
 
 
 def _made_up(view: View, since: dict[str, datetime]) -> dict[str, datetime]:

@@ -4,11 +4,11 @@ Of several statements on one window of one series the newest counts, as in `qual
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from config import schema
+from config import schema, scopes
 from config.catalog import DELIVERIES, DORA_DAILY, ENTITIES
 from config.schema import Db
 from config.settings import Settings
@@ -119,8 +119,8 @@ def doubt(db: Db, settings: Settings, days: Days) -> Doubt:
     unproven: dict[Name, set[date]] = {}
     for one in db[schema.LEDGER].find(match, fields, batch_size=5000):
         doubted = still_open if one["proof"]["reason"].startswith(STILL_OPEN) else unproven
-        for dataset in _touched(one["dataset"]):
-            doubted.setdefault(Name(dataset, one["scope"]), set()).add(one["window"].date())
+        for name in _touched(settings, Name(one["dataset"], one["scope"])):
+            doubted.setdefault(name, set()).add(one["window"].date())
     return Doubt(still_open, unproven)
 
 
@@ -128,9 +128,12 @@ _ENTITIES: Final = frozenset(dataset.name for dataset in ENTITIES)
 _MADE: Final = (DELIVERIES.name, DORA_DAILY.name)
 
 
-def _touched(dataset: str) -> Sequence[str]:
-    """The dataset, and those whose windows have no proof of their own and are made of it."""
-    return (dataset, *_MADE) if dataset in _ENTITIES else (dataset,)
+def _touched(settings: Settings, name: Name) -> Iterator[Name]:
+    """The series of `name`, and those whose windows have no proof of their own and are made of it."""
+    yield name
+    if name.dataset in _ENTITIES:
+        for scope in scopes.reached(settings, name.scope):
+            yield from (Name(dataset, scope) for dataset in _MADE)
 
 
 class Terms(NamedTuple):
