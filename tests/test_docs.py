@@ -38,7 +38,8 @@ def test_every_exit_code_is_in_the_readme() -> None:
 
 def test_every_task_family_is_documented() -> None:
     text = (ROOT / "docs" / "cron-and-luigid.md").read_text(encoding="utf-8")
-    for family in (pipeline.Sweep, pipeline.Fold, pipeline.Link, pipeline.Metrics, pipeline.Unit, pipeline.Backfill):
+    families = (pipeline.Sweep, pipeline.Fold, pipeline.Link, pipeline.Metrics, pipeline.Unit, pipeline.Join)
+    for family in (*families, pipeline.Backfill):
         assert f"`{family.__name__}`" in text
 
 
