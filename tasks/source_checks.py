@@ -7,6 +7,7 @@ from typing import Final
 from config.section import ConfigError
 from config.settings import Settings
 from config.sources import AnySource, Api, Git, GitHub, Jenkins, Jira, Replay
+from quality.extractions import line
 from tasks.sources import git_commands, registry
 from tasks.sources.contract import Finding, SourceError
 
@@ -15,6 +16,9 @@ _RETRIES: Final = 1
 _WAIT_SECONDS: Final = 10.0
 """A person is waiting for the answer: what a run would sit out is told at once."""
 
+MISSHAPEN: Final = (LookupError, TypeError, AttributeError, ValueError)
+"""What comes of answers that are well-formed and of something else: here nothing is stored, so they are only told."""
+
 
 def findings(settings: Settings, source: AnySource) -> Iterator[Finding]:
     """What was looked at, as it is known. A source without a usable credential is a finding too."""
@@ -22,6 +26,14 @@ def findings(settings: Settings, source: AnySource) -> Iterator[Finding]:
         yield from _findings(settings, source)
     except (SourceError, ConfigError) as error:
         yield Finding("credential", ok=False, text=str(error))
+    except MISSHAPEN as error:
+        yield Finding("answers", ok=False, text=misshapen(error))
+
+
+def misshapen(error: Exception) -> str:
+    """In words that another server than expected answers, or sends what it should not."""
+    said = line(f"{type(error).__name__}: {error}")
+    return f"what it answers has another shape than it should: check address and kind of the source ({said})"
 
 
 def _findings(settings: Settings, source: AnySource) -> Iterator[Finding]:

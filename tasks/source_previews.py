@@ -19,6 +19,7 @@ from config import catalog
 from config.section import ConfigError
 from config.settings import Settings
 from config.sources import Api, GitHub
+from tasks import source_checks
 from tasks.cli_common import plain
 from tasks.sources.contract import Item, SourceError
 from tasks.sources.http import HttpError, Reason
@@ -166,6 +167,8 @@ def _look(
             preview.becomes.update(_becomes(item, of))
     except (SourceError, ConfigError) as error:
         preview.problem, preview.is_last = str(error), _is_of_all(error)
+    except source_checks.MISSHAPEN as error:
+        preview.problem = source_checks.misshapen(error)
     return preview
 
 

@@ -51,8 +51,7 @@ def test_all_is_well(three: Trio) -> None:
     ],
 )
 def test_what_is_wrong_with_all_of_a_source_is_told_of_each(three: Trio, fault: str, what: str) -> None:
-    """And the others are looked at all the same; a person is not kept waiting for what a run would sit out."""
-    three.configure(requests="{retries = 5}")
+    """And the others are looked at all the same."""
     for server in three.servers.values():
         server.inject(fault, every=True)
     told = three("sources", "check")
@@ -61,6 +60,17 @@ def test_what_is_wrong_with_all_of_a_source_is_told_of_each(three: Trio, fault: 
     assert all(what in line for line in marked(told.out)), told.out
     assert told.out.endswith("not well: hub, ops, ci; mend what is marked no, and check again\n")
     assert not [one for server in three.servers.values() for one in server.strays]
+
+
+@pytest.mark.parametrize("command", ["check", "preview"])
+def test_a_person_is_not_kept_waiting_for_what_a_run_would_sit_out(three: Trio, command: str) -> None:
+    three.configure(requests="{retries = 20, timeout_seconds = 5.0}")
+    three.servers["ops"].inject("503_for_hours", every=True)
+    three.servers["hub"].inject("500_lasting", every=True)
+    assert three("sources", command, "ops", "hub").code == 1
+    asked = 1 if command == "check" else 8
+    assert len(three.servers["hub"].requests) == 2 * asked, "each question twice"
+    assert len(three.servers["ops"].requests) == 1
 
 
 def test_one_that_nobody_answers_for_leaves_the_others_alone(three: Trio) -> None:
@@ -183,3 +193,15 @@ def test_nothing_that_steers_a_terminal_gets_there(three: Trio) -> None:
     told = three("sources", "preview", "hub")
     assert "\x1b" not in told.out
     assert "prod\\x1b]0;owned" in told.out
+
+
+@pytest.mark.parametrize("fault", ["item_null", "item_text", "item_without_id", "list_for_object", "null"])
+def test_answers_of_another_shape_are_told_without_a_traceback(three: Trio, fault: str) -> None:
+    """Such as those of another server. What a sweep sets aside, and what it does not, nobody needs to know here."""
+    for server in three.servers.values():
+        server.inject(fault, every=True)
+    for command in ("check", "preview"):
+        told = three("sources", command)
+        assert told.code in {0, 1}
+        assert "Traceback" not in told.out + told.err
+        assert "ci" in told.out, "all were asked"
