@@ -80,7 +80,10 @@ class Attempt:
             text = _error_text(got)
             meaning = limits.meaning(got.status, got.headers, text, at=at, tries=tries - 1)
             if meaning.act is not Act.FOLLOW:
-                raise self._failure(failing, got, meaning, text)
+                failure = self._failure(failing, got, meaning, text)
+                if not got.is_whole and isinstance(failure, HttpError) and meaning.act is Act.END:
+                    raise Again(failure)  # the rest of it might say that it is a limit
+                raise failure
             url = self._redirected(failing, url, got)
         raise failing.error(Reason.REDIRECTED, "a redirect in a circle", status=got.status)
 

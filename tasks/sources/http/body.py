@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 _STEP: Final = 2**16
+_GZIP: Final = 16 + zlib.MAX_WBITS
 _LOOKED_AT: Final = 10_000
 _LOGIN: Final = re.compile(rb"log[ -]?in|sign[ -]?in|password|sso|saml", re.IGNORECASE)
+_LAST_WORD: Final = re.compile(r"(?<!\S)\S*\Z")
 _TITLE: Final = re.compile(r"<title[^>]*>(.{1,200}?)</title", re.IGNORECASE | re.DOTALL)
 _ERROR_KEYS: Final = frozenset({
     "message", "error", "errors", "errorMessages", "error_description", "documentation_url", "status", "code",
@@ -34,7 +36,7 @@ class NotRecords(Exception):  # noqa: N818 - likewise
 
 def bounded(chunks: Iterable[bytes], encoding: str, most: int) -> bytes:
     """All bytes, decompressed as Content-Encoding says. Raises TooLarge beyond `most`, Broken, or NotRecords."""
-    plain = chunks if encoding in ("", "identity") else _inflated(chunks, encoding)
+    plain = chunks if encoding in ("", "identity") else _inflated(chunks, encoding, most)
     parts: list[bytes] = []
     size = 0
     for part in plain:
@@ -45,20 +47,26 @@ def bounded(chunks: Iterable[bytes], encoding: str, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _inflated(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """In steps of bounded size, so that a bomb is noticed while it goes off."""
+def _inflated(chunks: Iterable[bytes], encoding: str, most: int) -> Iterator[bytes]:
+    """In steps of bounded size, so that a bomb is noticed while it goes off. Of one gzip member after another."""
     if encoding not in ("gzip", "x-gzip"):
         raise NotRecords("bytes in an encoding that nobody asked for")
-    inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    inflate = zlib.decompressobj(wbits=_GZIP)
+    came = 0
     try:
         for chunk in chunks:
+            came += len(chunk)
+            if came > most + _STEP:  # empty members without end
+                raise TooLarge
             rest = chunk
             while rest:
+                if inflate.eof:
+                    inflate = zlib.decompressobj(wbits=_GZIP)
                 yield inflate.decompress(rest, _STEP)
-                rest = inflate.unconsumed_tail
+                rest = inflate.unconsumed_tail or inflate.unused_data
     except zlib.error:
         raise Broken("gzip that is corrupt") from None
-    if not inflate.eof or inflate.unused_data:
+    if not inflate.eof:
         raise Broken("gzip that is cut off")
 
 
@@ -105,14 +113,19 @@ def said(content: Any) -> str:
 
 
 def error_text(raw: bytes) -> str:
-    """What an error's body says to a person: a message, or the title of a page."""
+    """What an error's body says to a person: a message, the title of a page, or its words. Nothing in it is hidden yet.
+
+    So it is not cut but where it is very long, and there without its last word: half a secret is not known as one.
+    """
     try:
         return said(json.loads(raw))
     except (ValueError, RecursionError):
         text = raw[:_LOOKED_AT].decode("utf-8", "replace")
+        if len(raw) > _LOOKED_AT:
+            text = _LAST_WORD.sub("", text)
         if found := _TITLE.search(text):
             return found[1].strip()
-        return "" if text.lstrip().startswith("<") else text[:200]
+        return "" if text.lstrip().startswith("<") else text
 
 
 def _no_json(raw: bytes, content_type: str, error: json.JSONDecodeError) -> Exception:

@@ -5,8 +5,7 @@ So there are no cookies, no redirects and no credentials but those that are give
 
 import logging
 import ssl
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -16,7 +15,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from tasks.sources.http.body import bounded
+from tasks.sources.http.body import Broken, NotRecords, TooLarge, bounded
+from tasks.sources.http.deadline import Backend, within
 from tasks.sources.http.limits import Limits
 
 for _part in ("connection", "http11", "proxy", "socks"):
@@ -26,7 +26,9 @@ logging.getLogger("httpcore2").setLevel(logging.WARNING)
 
 _BODILESS: Final = frozenset({204, 304})
 _WHOLE: Final = 10
-"""An answer that drips may take as long as so many time-outs."""
+"""An answer whose headers or body drip may take as long as so many time-outs, from the beginning of the request."""
+_ERRORS: Final = 400
+"""The lowest status of an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Exchange:
     headers: Mapping[str, str]
     """By lower-case name; several of one name joined by commas."""
     raw: bytes
+    is_whole: bool = True
+    """False: an error, whose body broke off; its status was told before."""
 
 
 class Wire:
@@ -49,31 +53,33 @@ class Wire:
         self._whole = seconds * _WHOLE
         self._most = limits.answer_bytes
         self._transport = httpx2.HTTPTransport(verify=_trusted(), limits=pool, proxy=proxy_for(base_url))
+        connections = self._transport._pool  # noqa: SLF001 - httpx2 lets no other backend in
+        connections._network_backend = Backend(connections._network_backend)  # noqa: SLF001
 
     def exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
-        """Raises httpx2.TransportError, and what `bounded` raises."""
+        """Raises httpx2.TransportError, and what `bounded` raises; not for the body of an error."""
+        with within(self._whole):
+            return self._exchange(method, url, headers, body)
+
+    def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Exchange:
         asked = httpx2.Request(method, url, headers=headers, content=body, extensions={"timeout": self._timeout})
         response = self._transport.handle_request(asked)
         try:
             got = {name.lower(): value for name, value in response.headers.items()}
-            deadline = time.monotonic() + self._whole
-            chunks = _until(deadline, response.iter_raw(), time.monotonic)
             # what has no body may still name the encoding of the one that it stands for
             encoding = "" if response.status_code in _BODILESS else got.get("content-encoding", "").lower()
-            return Exchange(response.status_code, got, bounded(chunks, encoding, self._most))
+            try:
+                return Exchange(response.status_code, got, bounded(response.iter_raw(), encoding, self._most))
+            except (httpx2.TransportError, Broken, NotRecords, TooLarge) as error:
+                if response.status_code < _ERRORS:
+                    raise
+                return Exchange(response.status_code, got, b"", is_whole=isinstance(error, NotRecords | TooLarge))
         finally:
             response.close()
 
     def close(self) -> None:
         """Close all connections."""
         self._transport.close()
-
-
-def _until(deadline: float, chunks: Iterator[bytes], now: Callable[[], float]) -> Iterator[bytes]:
-    for chunk in chunks:
-        if now() > deadline:
-            raise httpx2.ReadTimeout("the answer does not end")
-        yield chunk
 
 
 def proxy_for(url: str) -> str | None:

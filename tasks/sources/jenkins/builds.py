@@ -2,25 +2,27 @@
 
 Jenkins numbers the builds of a job without a gap. So a sweep has seen all when each number from where the last one
 ended up to `nextBuildNumber` was handed over or answered 404; and every build that was finished before that number was
-asked for has a lower one. Builds that Jenkins discarded before anybody saw them are `Lost`: the time in which they may
-have been finished stays unproven, and names them. Builds that were seen and are discarded later keep their items.
+asked for has a lower one. Builds that Jenkins discarded before anybody saw how they ended are `Lost`: the time in which
+they may have been finished (see `losses`) stays unproven, and names them. Builds that were seen as they ended, and are
+discarded later, keep their items.
 The id of a build is its number: where a job was made anew under its old name, a newer build of the same number is a
 newer version of the item.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, TypeAlias
 
-from quality.extractions import Extraction
 from tasks.sources.contract import Item, Rejected
 from tasks.sources.http import Http, HttpError, Reason, Trace
 from tasks.sources.jenkins import payloads
 from tasks.sources.jenkins.details import Details, Found
 from tasks.sources.jenkins.fates import Fate, fate, gaps, is_young, probes
 from tasks.sources.jenkins.listing import Brief, Listing, read
-from tasks.sources.jenkins.state import RUNNING, Lost, State, seal_of, seconds, with_lost
+from tasks.sources.jenkins.losses import unseen
+from tasks.sources.jenkins.state import RUNNING, State, seal_of, seconds, with_lost
 
 Part: TypeAlias = Item | Rejected | State
 """A state says: should the sweep break off, go on from here."""
@@ -31,6 +33,8 @@ _GRACE_SECONDS: Final = 600
 """So long a number may have been given to a build that is not there yet."""
 _TOPMOST: Final = 20
 """Builds that may be just beginning."""
+_FAR_MS: Final = 10**15
+"""The year 33658: a build that says that it began later is not remembered by its time."""
 _HIDDEN_MOST: Final = 50
 """A list that leaves out more builds that are there is not to be trusted at all."""
 
@@ -63,7 +67,7 @@ def begin(http: Http, origin: str, state: State, terms: Terms, trace: Trace) -> 
     if listing.next < state.seen or (there is not None and there.timestamp != timestamp):
         state = State(origin, until=state.until, lost=state.lost, again=state.again)
         listing = read(http, origin, state, terms.since, trace)
-    return replace(state, gone=""), listing
+    return replace(state, gone="", name_now=""), listing
 
 
 class JobSweep:
@@ -77,6 +81,8 @@ class JobSweep:
         self._known, self._pending = dict(state.known), dict(state.pending)
         self._taken: list[int] = []
         self.news = False
+        self.doubtful = False
+        """Something could not be read, which the next sweep may be able to."""
         self.state = state if state.seen > 1 or state.known else replace(state, seen=self._oldest_new())
         self.state = replace(self.state, cut=max(self.state.cut, self._cut(first_time=state.seen == 1)))
 
@@ -91,12 +97,21 @@ class JobSweep:
         yield from self._known_again()
         found = yield from self._holes()
         yield from self._fresh(found)
-        listing, terms = self._listing, self._terms
-        finished = [one for one in listing.builds.values() if one.ended is not None and one.timestamp is not None]
-        newest = max(finished, default=None)
-        anchor = self.state.anchor if newest is None or newest.timestamp is None else (newest.number, newest.timestamp)
-        self.state = replace(self._reached(listing.next), until=seconds(terms.end), anchor=anchor, again=False)
+        listing = self._listing
+        self.state = replace(
+            self._reached(listing.next),
+            until=seconds(self._terms.end),
+            anchor=self._anchor(listing.builds),
+            again=False,
+        )
         self._trace.complete = True
+
+    def _anchor(self, numbers: Iterable[int]) -> tuple[int, int] | None:
+        """The newest of the builds by which the job is known again; the one so far where none of them can be it."""
+        builds = self._listing.builds
+        finished = ((one, at) for one in numbers if builds[one].ended is not None and (at := builds[one].timestamp))
+        fitting = (one for one in finished if abs(one[1]) < _FAR_MS)
+        return max(fitting, default=self.state.anchor)
 
     def _oldest_new(self) -> int:
         """Where a first sweep begins: after the newest of the builds that are too old, with all others above it."""
@@ -127,6 +142,7 @@ class JobSweep:
         away = [one for one in sorted(self._known) if one not in listing.builds]
         for number in [one for one in away if listing.first is not None and one < listing.first]:
             away.remove(number)
+            self._lose_running(number)
             del self._known[number]
         hidden = 0
         for found in self._details.singly(sorted({*changed, *back, *away})):
@@ -145,7 +161,10 @@ class JobSweep:
             return
         if before is None:
             return
-        became = fate(found.number, self._listing, self._now_ms)
+        listed = found.number in self._listing.builds  # and gone a moment later: the next list tells why
+        became = Fate.OPEN if listed else fate(found.number, self._listing, self._now_ms)
+        if became is not Fate.DELETED:
+            self._lose_running(found.number)
         if became is not Fate.OPEN:
             del self._known[found.number]
         if became is Fate.DELETED:
@@ -189,17 +208,19 @@ class JobSweep:
         if first < oldest and fate(first, self._listing, self._now_ms) is not Fate.DELETED:
             self._lose(first, oldest - 1)
 
-    def _lose(self, first: int, last: int) -> None:
+    def _lose(self, first: int, last: int, *, ran: bool = False) -> None:
         """Take note of builds that nobody has seen, and of when they may have been finished."""
-        builds = self._listing.builds.values()
-        since = seconds(self._terms.since)
-        below = [one.timestamp // 1000 for one in builds if one.number < first and one.timestamp is not None]
-        above = min((one for one in builds if one.number > last), default=None)
-        start = max([since, since if self.state.until is None else self.state.until, *below])
-        end = seconds(self._terms.end) if above is None or above.ended is None else above.ended // 1000 + 1
-        if start < end:
-            lost = with_lost(self.state.lost, Lost(start, end, first, last, last - first + 1))
-            self.state = replace(self.state, lost=lost)
+        terms = self._terms
+        lost = unseen(first, last, self._listing, self.state, since=terms.since, now=terms.now, ran=ran)
+        if lost is not None:
+            self.state = replace(self.state, lost=with_lost(self.state.lost, lost))
+
+    def _lose_running(self, number: int) -> None:
+        """A build that was known as running is not there: nobody saw how it ended. It is noted once."""
+        until = self.state.until or 0
+        noted = any(one.first == one.last == number and one.end >= until for one in self.state.lost)
+        if self._known[number] == RUNNING and not noted:
+            self._lose(number, number, ran=True)
 
     def _fresh(self, found: dict[int, Found]) -> Iterator[Part]:
         """The builds that are new, the oldest first."""
@@ -215,7 +236,8 @@ class JobSweep:
                 yield from self._take_new(found[others.pop(0)])
             for one in piece:
                 yield from self._take_new(one)
-            self.state = self._reached(last + 1)
+            anchor = self._anchor(one.number for one in piece if one.number in self._listing.builds)
+            self.state = replace(self._reached(last + 1), anchor=anchor)
             if count % _PIECES == 0:
                 yield self.state
         for number in others:
@@ -232,11 +254,12 @@ class JobSweep:
         """Hand a build over, and remember it."""
         self.news = True
         self._taken.append(found.number)
-        if not found.is_readable:
-            brief = self._listing.builds.get(found.number)
-            at = payloads.moment(brief.ended) if brief is not None and brief.ended is not None else None
+        at = self._terms.now if observed else None
+        made = self._made(found, at)
+        if isinstance(made, Rejected):
             self._pending[found.number] = seconds(self._terms.now)
-            yield payloads.unreadable(self._listing.about, found.number, found.build, at)
+            self.doubtful = True
+            yield made
             return
         self._pending.pop(found.number, None)
         seal = seal_of(found.build)
@@ -244,8 +267,16 @@ class JobSweep:
             self._known[found.number] = seal
         else:
             self._known.pop(found.number, None)
-        at = self._terms.now if observed else None
-        yield payloads.item(self._listing.about, found.build, found.stages, self._terms.key, observed=at)
+        yield made
+
+    def _made(self, found: Found, observed: datetime | None) -> Item | Rejected:
+        about, key = self._listing.about, self._terms.key
+        if found.is_readable:
+            with suppress(ValueError, RecursionError):  # nested too deeply
+                return payloads.item(about, found.build, found.stages, key, observed=observed)
+        brief = self._listing.builds.get(found.number)
+        at = payloads.moment(brief.ended) if brief is not None and brief.ended is not None else None
+        return payloads.unreadable(about, found.number, found.build, key, at)
 
     def _reached(self, seen: int) -> State:
         return replace(
@@ -264,19 +295,3 @@ class JobSweep:
                 f"{self._listing.about.origin}: the list of builds leaves out {hidden} that are there: run again",
                 reason=Reason.CONTENT, said="a list that leaves out builds that are there",
             )  # fmt: skip
-
-
-def extractions(trace: Trace, state: State, before: State, terms: Terms) -> tuple[Extraction, ...]:
-    """What is stated: since history begins if all was seen, else since the last sweep; and what was lost."""
-    start = terms.since
-    if not trace.complete and before.until is not None:
-        start = max(start, datetime.fromtimestamp(before.until, UTC))
-    return (trace.extraction(start, terms.end), *(_lost(one, trace.stream) for one in state.lost))
-
-
-def _lost(one: Lost, stream: str) -> Extraction:
-    start, end = datetime.fromtimestamp(one.start, UTC), datetime.fromtimestamp(one.end, UTC)
-    if not one.count:  # the job went away some time between the two
-        return Extraction(stream, start, end, complete=True, canary="the job")
-    ids = tuple(sorted({one.first, one.last}))
-    return Extraction(stream, start, end, complete=True, missing=one.count, missing_ids=ids)

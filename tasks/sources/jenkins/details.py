@@ -35,12 +35,17 @@ class Details:
     def __init__(self, http: Http, listing: Listing, trace: Trace, *, stages: bool) -> None:
         self._http, self._trace = http, trace
         self._path = job_path(listing.about.origin)
+        self._listed = listing.builds.keys()
         self._stages = stages and listing.about.is_pipeline
         self._places = {number: place for place, number in enumerate(sorted(listing.builds, reverse=True))}
         self._shift = 0
 
     def singly(self, numbers: Iterable[int]) -> Iterator[Found]:
-        """Each by its own address, in order. Raises HttpError, but not for builds that are gone."""
+        """Each by its own address, in order. Raises HttpError, but not for builds that are gone.
+
+        Where one that was listed a moment ago is gone, the job must still be there, or it may be that a token was taken
+        its sight.
+        """
         return self._http.each(self._single, numbers)
 
     def in_slices(self, numbers: Sequence[int]) -> Iterator[list[Found]]:
@@ -78,6 +83,8 @@ class Details:
         except HttpError as error:
             if error.reason is not Reason.GONE or error.status is None:
                 raise
+            if number in self._listed:
+                self._http.get(f"{self._path}api/json", {"tree": "nextBuildNumber"}, trace=self._trace)
             self._trace.forgive(error.status)
             return Found(number)
         return self._with_stages(Found(number, answer.content))

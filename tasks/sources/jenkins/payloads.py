@@ -2,7 +2,7 @@
 
 Raw, through `people.hidden`, but for: `shortDescription` of causes that name a user (it names them in a text),
 `estimatedDuration` and `keepLog` (they change without the build), actions that say nothing but their class, and
-`_links` of stages.
+`_links` of stages. What cannot be read as a build is kept likewise: its `raw` is what is left once people are hidden.
 """
 
 import json
@@ -86,10 +86,15 @@ def is_time(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def unreadable(about: About, wanted: int, build: Any, at: datetime | None) -> Rejected:
-    """Build number `wanted` as Jenkins gave it, which cannot be read."""
-    raw = json.dumps(build, ensure_ascii=False).encode("utf-8", "backslashreplace")
+def unreadable(about: About, wanted: int, build: Any, key: bytes | None, at: datetime | None) -> Rejected:
+    """Build number `wanted`, which cannot be read: as Jenkins gave it, with people hidden. at: when it ended."""
     reason = "a build without a number, or without times that are numbers"
+    try:
+        kept = build if key is None else hidden(_without_names(build), key)
+        raw = json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    except (ValueError, RecursionError):
+        reason = "a build that is nested too deeply"
+        raw = json.dumps({"number": wanted}).encode()
     return Rejected(_place(about, wanted), reason, raw, about.origin, STREAM, at)
 
 

@@ -12,6 +12,7 @@ pattern is told by its builds: they get tombstones under the old name, and are i
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from math import ceil
 from typing import Any, Final, NamedTuple
 
 from config.sources import Jenkins
@@ -21,10 +22,11 @@ from tasks.sources.git_payloads import pseudonym
 from tasks.sources.http import Http, HttpError, Trace
 from tasks.sources.jenkins import payloads
 from tasks.sources.jenkins.api import connect
-from tasks.sources.jenkins.builds import JobSweep, Terms, begin, extractions
+from tasks.sources.jenkins.builds import JobSweep, Terms, begin
 from tasks.sources.jenkins.details import Details
 from tasks.sources.jenkins.jobs import Tree, find, is_pattern
-from tasks.sources.jenkins.listing import Listing, newest
+from tasks.sources.jenkins.listing import Listing, newest, read
+from tasks.sources.jenkins.losses import extractions
 from tasks.sources.jenkins.state import MOVED, REMOVED, Lost, State, documents, seconds, state_of, with_lost
 
 _PAYLOADS: Final = 1  # raise it when payloads change: everything is then handed over again, as observed
@@ -93,9 +95,10 @@ class _Sweep:
         self._reader = _reader(terms)
         self._states = _remembered(cursor, terms, self._reader)
         self._coverages: list[Coverage] = []
-        self._news = self._failed = False
-        self._moved: dict[str, Listing] = {}
-        """Old name -> what is listed under the new one."""
+        self._was_settled = cursor is None or cursor.get("settled", True)
+        self._news = self._failed = self._doubtful = False
+        self._done: set[str] = set()
+        """Jobs of which all was handed over by now."""
 
     def parts(self) -> Iterator[Part]:
         tree = self._tree()
@@ -104,21 +107,25 @@ class _Sweep:
             raise SourceError(
                 f"{self._unit}: no job fits, or none that the token may see: check the pattern, and the token"
             )
-        moved = {name for name in vanished if self._states[name].gone == MOVED}
-        gone = moved | {name for name in vanished if name.rpartition("/")[0] in tree.computed}
-        yield from self._jobs(tree.jobs, vanished)
-        yield from self._jobs([name for name in vanished if name not in gone and name not in self._moved], ())
-        for name in vanished:
-            if name in self._moved:
-                yield from self._leave(name)
-            elif name in gone:
-                self._end(name)
+        moved = [name for name in vanished if self._states[name].gone == MOVED]
+        yield from self._jobs(tree.jobs, [name for name in vanished if name not in moved])
+        moving = [name for name in vanished if name not in moved and self._states[name].name_now]
+        left = [name for name in moving if self._states[name].name_now in self._done]
+        removed = [
+            name for name in vanished if name not in {*moved, *moving} and name.rpartition("/")[0] in tree.computed
+        ]
+        yield from self._jobs([name for name in vanished if name not in {*moved, *left, *removed}], ())
+        for name in left:
+            yield from self._leave(name)
+        for name in (*moved, *removed):
+            self._end(name)
         self._coverages.sort(key=lambda one: one.origin)
         first = self._cursor is None
+        settled = not (self._failed or self._doubtful)
+        unchanged = settled and self._was_settled and not (first or self._news)
         yield Swept(
-            self._noted(), tuple(self._coverages),
-            unchanged=not (first or self._news or self._failed), whole=first and not self._failed,
-        )  # fmt: skip
+            self._noted(settled=settled), tuple(self._coverages), unchanged=unchanged, whole=first and not self._failed
+        )
 
     def _tree(self) -> Tree:
         if is_pattern(self._unit):
@@ -148,6 +155,11 @@ class _Sweep:
             self._fail(begun, before, begun.read)
             return
         state, listing = begun.read
+        # only one that is new here: others may have begun a build in the same moment
+        is_new = bool(before.gone) or (before.until is None and before.handed == 1)
+        for name in vanished if is_new else ():
+            if _is_same(self._states[name], listing):
+                self._states[name] = replace(self._states[name], name_now=begun.name)
         sweep = JobSweep(self._http, listing, state, self._terms, begun.trace)
         try:
             for part in sweep.parts():
@@ -161,9 +173,9 @@ class _Sweep:
             self._fail(begun, before, error)
             return
         self._states[begun.name] = sweep.state
+        self._done.add(begun.name)
+        self._doubtful |= sweep.doubtful
         self._news |= sweep.news or sweep.state.lost != before.lost or before.until is None
-        if before.until is None:
-            self._moved |= {name: listing for name in vanished if _is_same(self._states[name], listing)}
         evidence = {"next_build_number": listing.next, "oldest_kept": listing.first}
         self._cover(begun.name, begun.trace, before, evidence)
 
@@ -174,14 +186,20 @@ class _Sweep:
         self._cover(begun.name, begun.trace, before, None)
 
     def _leave(self, name: str) -> Iterator[Part]:
-        """A job that has another name now: what it was is taken back."""
-        state, listing = self._states[name], self._moved[name]
+        """A job of which all is told under another name now: all that it was is taken back."""
+        state, trace = self._states[name], Trace(payloads.STREAM)
+        try:
+            listing = read(self._http, state.name_now, State(state.name_now), self._terms.since, trace)
+        except HttpError as error:
+            self._fail(_Begun(name, trace, error), state, error)
+            return
         job = payloads.About(name, name, name.rpartition("/")[2], listing.about.kind)
         for number in sorted(listing.builds):
-            if number < state.seen:
+            if number < max(state.seen, state.handed):
                 yield payloads.tombstone(job, number, self._terms.now)
         self._news = True
-        self._states[name] = replace(state, known={}, pending={}, gone=MOVED, until=seconds(self._terms.end))
+        # should it get its old name back, all of it is handed over once more, as of then
+        self._states[name] = State(name, until=state.until, lost=state.lost, again=True, gone=MOVED)
         self._end(name)
 
     def _end(self, name: str) -> None:
@@ -191,7 +209,8 @@ class _Sweep:
         if not state.gone:
             self._news = True
             start = seconds(self._terms.since) if state.until is None else state.until
-            unseen = Lost(start, max(end, start + 1), state.seen, state.seen, 0)
+            latest = max(ceil(self._terms.now.timestamp()), start + 1)
+            unseen = Lost(start, latest, state.seen, state.seen, 0)
             state = replace(state, known={}, pending={}, gone=REMOVED, lost=with_lost(state.lost, unseen))
         self._states[name] = replace(state, until=end)
         trace = Trace(payloads.STREAM)
@@ -201,7 +220,7 @@ class _Sweep:
 
     def _cover(self, name: str, trace: Trace, before: State, evidence: Mapping[str, Any] | None) -> None:
         terms = self._terms
-        stated = extractions(trace, self._states[name], before, terms)
+        stated = extractions(trace, self._states[name], before, terms.since, terms.end)
         self._coverages.append(
             Coverage(
                 payloads.KIND, name, (payloads.STREAM,), terms.end, terms.since, evidence=evidence, extractions=stated
@@ -211,9 +230,10 @@ class _Sweep:
     def _before(self, name: str) -> State:
         return self._states.get(name) or State(name)
 
-    def _noted(self) -> dict[str, Any]:
+    def _noted(self, *, settled: bool = False) -> dict[str, Any]:
+        """settled: the sweep is over, and leaves nothing that the next one might make good."""
         jobs = documents(self._states[name] for name in sorted(self._states))
-        return {"reader": self._reader, "since": seconds(self._terms.since), "jobs": jobs}
+        return {"reader": self._reader, "since": seconds(self._terms.since), "jobs": jobs, "settled": settled}
 
 
 def _reader(terms: Terms) -> str:
@@ -227,14 +247,23 @@ def _remembered(cursor: Cursor | None, terms: Terms, reader: str) -> dict[str, S
     if cursor is None:
         return {}
     states = {state.name: state for state in map(state_of, cursor["jobs"])}
-    if seconds(terms.since) < cursor["since"]:
-        states = {name: State(name, gone=state.gone) for name, state in states.items()}
+    if (since := seconds(terms.since)) < cursor["since"]:
+        states = {name: _from_earlier(state, since, cursor["since"]) for name, state in states.items()}
     if cursor["reader"] != reader:
-        states = {
-            name: State(name, until=state.until, lost=state.lost, again=True, gone=state.gone)
-            for name, state in states.items()
-        }
+        states = {name: replace(_anew(state), again=True) for name, state in states.items()}
     return states
+
+
+def _anew(state: State) -> State:
+    """Of a job of which all is to be handed over once more."""
+    return replace(state, seen=1, cut=1, known={}, pending={}, handed=max(state.handed, state.seen))
+
+
+def _from_earlier(state: State, since: int, before: int) -> State:
+    """Where history now begins earlier. Of a job that is gone nobody can tell what it had built by then."""
+    if not state.gone:
+        return replace(_anew(state), until=None, lost=())
+    return replace(_anew(state), lost=with_lost(state.lost, Lost(since, before, 1, 1, 0)))
 
 
 def _is_same(state: State, listing: Listing) -> bool:

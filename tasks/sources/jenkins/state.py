@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from zlib import crc32
@@ -56,6 +56,10 @@ class State:
     """All is being handed over once more, as payloads are made otherwise now."""
     gone: str = ""
     """REMOVED or MOVED: the job was there, and is no longer, as far as can be proven."""
+    name_now: str = ""
+    """Where its builds are listed now; until all of them were handed over there, what was said here stands."""
+    handed: int = 1
+    """Builds of lower numbers may have been handed over, though `seen` began anew since."""
 
     def document(self, since: int) -> dict[str, Any]:
         """As it is kept; builds below `since` need not be compared any more."""
@@ -66,7 +70,7 @@ class State:
             "pending": [list(pair) for pair in sorted(self.pending.items())],
             "lost": [[one.start, one.end, one.first, one.last, one.count] for one in self.lost],
             "anchor": None if self.anchor is None else list(self.anchor),
-            "again": self.again, "gone": self.gone,
+            "again": self.again, "gone": self.gone, "name_now": self.name_now, "handed": self.handed,
         }  # fmt: skip
 
 
@@ -79,6 +83,7 @@ def state_of(document: Mapping[str, Any]) -> State:
         {number: at for number, at in document["pending"]},  # noqa: C416 - lists, not tuples
         tuple(Lost(*one) for one in document["lost"]),
         None if anchor is None else (anchor[0], anchor[1]), document["again"], document["gone"],
+        document.get("name_now", ""), document.get("handed", 1),
     )  # fmt: skip
 
 
@@ -104,12 +109,19 @@ def outcome(seal: int) -> int:
 
 
 def with_lost(lost: tuple[Lost, ...], new: Lost) -> tuple[Lost, ...]:
-    """`lost` and `new`, which replaces what was said of the same numbers.
+    """`lost` and `new`, which becomes one with what was said of the same numbers for some of the same time.
 
     Where they become many, the two that lie nearest together become one.
     """
-    others = [one for one in lost if (one.first, one.last) != (new.first, new.last)]
-    found = sorted([*others, new], key=lambda one: (one.start, one.end))
+    same = [
+        one
+        for one in lost
+        if (one.first, one.last) == (new.first, new.last) and one.start < new.end and new.start < one.end
+    ]
+    whole = replace(
+        new, start=min([new.start, *(one.start for one in same)]), end=max([new.end, *(one.end for one in same)])
+    )
+    found = sorted([*(one for one in lost if one not in same), whole], key=lambda one: (one.start, one.end))
     while len(found) > _LOST_MOST:
         at = min(range(len(found) - 1), key=lambda index: found[index + 1].start - found[index].end)
         one, other = found[at : at + 2]

@@ -353,8 +353,9 @@ def test_an_error_that_is_an_answer_can_be_forgiven(server: FaultyServer) -> Non
     assert trace.extraction().statuses == {200: 5}
 
 
-def test_a_request_in_a_dripping_answer_ends() -> None:
-    """Each piece comes in time, and the whole never does."""
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_request_in_a_dripping_answer_ends(head: bytes) -> None:
+    """Each piece comes in time, and the whole never does: neither the body, nor the headers."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def drip() -> None:
@@ -362,7 +363,7 @@ def test_a_request_in_a_dripping_answer_ends() -> None:
             connection, _ = listener.accept()
             with connection, suppress(OSError):
                 connection.recv(9999)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                connection.sendall(head)
                 for _ in range(200):
                     connection.sendall(b" ")
                     time.sleep(0.01)
@@ -376,3 +377,26 @@ def test_a_request_in_a_dripping_answer_ends() -> None:
         assert time.monotonic() - began < 1.9
     thread.join()
     listener.close()
+
+
+@pytest.mark.parametrize("fault", ["length_too_long", "closed_after_body", "reset_after_body", "gzip_cut_off"])
+@pytest.mark.parametrize(("status", "reason"), [(404, Reason.GONE), (403, Reason.REFUSED), (500, Reason.BROKEN)])
+def test_an_error_whose_page_breaks_off_is_that_error(fault: str, status: int, reason: Reason) -> None:
+    """Its status was told before; it is asked for again, as the rest of the page may say more."""
+    page = Response(status, {"Content-Type": "text/html"}, content=b"<html>" + b" " * 500)
+    with FaultyServer(lambda _: page) as server, client(server, limits=HASTY) as http:
+        server.inject(fault, times=9)
+        told = failure(lambda: http.get("x", trace=Trace("x")))
+        asked = len(server.requests)
+    assert (told.status, told.reason, told.content) == (status, reason, None)
+    assert asked == 4
+
+
+@pytest.mark.parametrize(
+    "page", [Response(404, {"Content-Encoding": "br"}, content=b"xx"), Response(404, content=bytes(2**21))]
+)
+def test_an_error_page_that_cannot_be_read_is_that_error(page: Response) -> None:
+    """Too large, or in an encoding that nobody asked for: it is not asked for again."""
+    with FaultyServer(lambda _: page) as server, client(server) as http:
+        told = failure(lambda: http.get("x", trace=Trace("x")))
+        assert (told.status, told.reason, len(server.requests)) == (404, Reason.GONE, 1)

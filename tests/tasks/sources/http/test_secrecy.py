@@ -1,5 +1,6 @@
 """A credential goes to its own host, and into no text that anybody reads."""
 
+import json
 import logging
 import traceback
 from base64 import b64encode
@@ -13,6 +14,8 @@ from tests.tasks.sources.exchanges import Request, Response
 from tests.tasks.sources.faulty import FAULTS, FaultyServer
 from tests.tasks.sources.http.asking import CANARY, client, failure, patience, swept
 
+SHAPELESS = "11" + 2 * "0123456789abcdef"
+"""A token that nothing but itself tells to be one."""
 AWAY = ["301_elsewhere", "302_login", "303_login", "307_elsewhere", "next_page_elsewhere"]
 
 
@@ -95,6 +98,26 @@ def test_what_a_server_says_of_a_credential_is_hidden_in_each_of_its_forms(said:
     assert "***" in told
     assert "pa/ss word" not in told
     assert "pa%2Fss" not in told
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"Gateway refused\n{' ' * 160}{SHAPELESS} twice",
+        "x " + " ".join([SHAPELESS] * 6),
+        "x" + " " * 9980 + SHAPELESS,
+        f"{{{'x' * 140}: {SHAPELESS}",
+        f"<html><title>{'x' * 140} {SHAPELESS}</title>",
+        json.dumps({"message": "x" * 140 + SHAPELESS}),
+    ],
+)
+def test_a_credential_that_would_be_cut_in_two_is_hidden_first(body: str) -> None:
+    """Half of it is not known as a secret, and may be enough to tell it."""
+    credential = {"Authorization": f"Bearer {SHAPELESS}"}
+    app = Response(400, content=body.encode())
+    with FaultyServer(lambda _: app) as server, client(server, authorise=lambda: credential) as http:
+        told = failure(lambda: http.get("items", trace=Trace("items")))
+    assert not [end for end in range(8, len(SHAPELESS)) if SHAPELESS[:end] in str(told)]
 
 
 def test_the_credential_is_asked_for_before_each_try(server: FaultyServer) -> None:

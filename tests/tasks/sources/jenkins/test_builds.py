@@ -144,7 +144,7 @@ def test_builds_that_came_and_went_between_two_sweeps_leave_the_time_between_unp
     api.discard(2)
     second = place.sweep(first.swept.cursor)
     assert second.ids == ["16", "17"]
-    assert proofs(second) == set(range(10, 18)), "from the last sweep (the end of day 10) to build 16 (day 17)"
+    assert proofs(second) == set(range(10, 18)), "from the last sweep (the end of day 10) to a day after build 16 began"
 
 
 def test_numbers_that_were_deleted_before_the_first_sweep_are_shown_to_be_gone(place: Place) -> None:

@@ -110,3 +110,11 @@ def test_what_was_lost_stays_short_and_covers_all_of_it() -> None:
     assert sum(one.count for one in lost) == 2000
     assert (lost[0].start, lost[-1].end) == (0, 49_910)
     assert with_lost(lost, lost[7]) == lost
+
+
+def test_what_is_said_of_the_same_numbers_becomes_one_only_where_the_times_meet() -> None:
+    """A branch that was removed twice after as many builds, or a job that was made anew."""
+    first = Lost(100, 200, 7, 7, 0)
+    assert with_lost((first,), Lost(500, 600, 7, 7, 0)) == (first, Lost(500, 600, 7, 7, 0))
+    assert with_lost((first,), Lost(150, 250, 7, 7, 0)) == (Lost(100, 250, 7, 7, 0),)
+    assert with_lost((first,), Lost(150, 250, 7, 8, 0)) == (first, Lost(150, 250, 7, 8, 0))

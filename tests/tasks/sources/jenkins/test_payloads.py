@@ -60,6 +60,28 @@ def test_people_are_pseudonyms() -> None:
     assert pseudonym(b"ada@example.org", KEY) in text, "the same as of the git source"
 
 
+def test_people_are_pseudonyms_also_in_what_cannot_be_read(place: Place) -> None:
+    """It is set aside for a person to look at, and that may be anybody."""
+    place.jenkins.job("api").run(SINCE, **{name: BUILD[name] for name in ("actions", "changeSet", "culprits")})
+    place.jenkins.job("api").builds[1]["timestamp"] = "yesterday"
+    (hidden,) = place.sweep(key=KEY).rejected
+    assert b"ada" not in hidden.raw.lower()
+    assert b"yesterday" in hidden.raw
+    assert b"Ada Byron" in place.sweep().rejected[0].raw
+
+
+def test_a_build_that_is_nested_too_deeply_is_set_aside(place: Place) -> None:
+    """It ends no sweep, though nobody can look for people in it."""
+    nested: Any = "x"
+    for _ in range(700):
+        nested = {"x": nested}
+    place.jenkins.job("api").run(SINCE, actions=[{"parameters": [{"value": nested}]}])
+    place.jenkins.job("api").run(SINCE + DAY)
+    sweep = place.sweep(key=KEY)
+    assert sweep.ids == ["2"]
+    assert [(one.place, one.raw) for one in sweep.rejected] == [("api #1", b'{"number": 1}')]
+
+
 @pytest.mark.parametrize(
     ("change", "readable"),
     [
