@@ -158,6 +158,12 @@ def barrier(one: Extraction) -> str | None:
     return None
 
 
+def failure(one: Extraction) -> str | None:
+    """What a run that fetched so has failed of; not that the origin is gone, which is the source's last word on it."""
+    gone = _unmended(one) in _GONE and not _answered(one)
+    return breakage(one) or (None if gone else barrier(one))
+
+
 def loss(one: Extraction) -> str | None:
     """How it shows that records are missing, causes before symptoms."""
     if one.repeated_pages:

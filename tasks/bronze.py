@@ -16,6 +16,7 @@ from bson.raw_bson import RawBSONDocument
 
 from config import catalog, schema
 from quality import quarantine
+from quality.extractions import failure
 from quality.quarantine import State
 from quality.shapes import safe
 from tasks import checks, windows, withdrawn
@@ -28,6 +29,8 @@ from tasks.withdrawn import Handed
 log = logging.getLogger(__name__)
 
 BATCH: Final = 1000
+NAMED: Final = 3
+"""Streams that the failure of a sweep names."""
 BATCH_BYTES: Final = 32 * 1024 * 1024
 """Of raw records, beyond which a batch ends though it is of fewer than BATCH."""
 ITEM_LIMIT: Final = 15 * 1024 * 1024
@@ -42,7 +45,8 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
     """Bring Bronze up to what `unit` of `source` holds now, with receipts for all windows in `days` at least.
 
     `clock` is asked once the unit is ours: what another worker saw while we waited is not older than what we see.
-    Returns why the sweep failed, if the source could not be read: its windows then have failed receipts.
+    Returns why the sweep failed, if the source, or a stream of it, could not be read: its windows then have receipts
+    that say so.
     """
     partition = Partition(catalog.SWEEP, f"{source.name}/{unit}")
     claim = context.wait_for(partition)
@@ -92,7 +96,22 @@ def sweep(context: Context, source: Source, unit: str, days: Days, clock: Callab
         context.ledger.release([claim])
         raise
     log.info("swept", extra={"unit": partition.scope, "items": seen.items, "rejected": rejected.total()})
-    return None
+    return _failures(partition.scope, swept)
+
+
+def _failures(unit: str, swept: Swept) -> str | None:
+    """Why streams of a sweep that came to its end could not be read."""
+    found = {
+        f"{coverage.origin} {one.stream or ', '.join(coverage.streams)}: {reason}": None
+        for coverage in swept.coverages
+        for one in coverage.extractions
+        if (reason := failure(one)) is not None
+    }
+    if not found:
+        return None
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    log.warning("streams failed", extra={"unit": unit, "streams": len(found)})
+    return "; ".join(list(found)[:NAMED]) + more
 
 
 def scopes(context: Context, source: Source, unit: str) -> list[str]:

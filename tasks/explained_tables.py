@@ -39,7 +39,7 @@ def show(explained: Mapping[str, Any], console: Console) -> None:
 def _print(console: Console, headings: Iterable[str], lines: Iterable[tuple[str, ...]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold underline", padding=(0, 1, 0, 0))
     for heading in headings:
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for line in lines:
         table.add_row(*(Text(cell) for cell in line))
     if table.row_count:

@@ -128,7 +128,7 @@ def delivered(history: History) -> Delivered:
             "failed_ever": number in failed_ever,
             "rework": number in rework,
             **of,
-            **({"origin": deployment.origin} if deployment.origin else {}),
+            **_origin(deployment),
             **({"environment": deployment.environment} if deployment.environment else {}),
         }
         for number, deployment in enumerate(deployments)
@@ -144,9 +144,14 @@ def delivered(history: History) -> Delivered:
                 "lead_seconds": deployment.deployed_ts - authored_ts,
                 "rule": rule,
             }
-            links.append((number, row | of if of else row))
-    links += [(pair.failed, _failure(pair, deployments) | of) for pair in pairs]
+            links.append((number, row | of | _origin(deployment) if of else row))
+    links += [(pair.failed, _failure(pair, deployments) | of | _origin(deployments[pair.failed])) for pair in pairs]
     return Delivered(deployments, rows, links)
+
+
+def _origin(deployment: Deployment) -> Row:
+    """Whose entity it is, where that is not the scope itself."""
+    return {"origin": deployment.origin} if deployment.origin else {}
 
 
 def _failure(pair: reverts.Pair, deployments: Sequence[Deployment]) -> Row:

@@ -279,14 +279,17 @@ def test_what_needs_jira_is_unknown_from_the_first_run_on_and_all_else_is_known(
 def test_a_stream_that_may_not_be_read_makes_no_zeros_of_those_that_were(shop: Trio) -> None:
     """A token without the permission for deployments: Jenkins tells of some, but nobody knows how many there were."""
     shop.servers["hub"].inject("403_refused", path="/deployments", every=True)
-    backfill(shop)
+    done = backfill(shop)
+    assert (done.code, "acme/api deployments: " in done.err) == (1, True)
     rows = metrics(shop)
     for day in range(8):
         assert {rows[day][name] for name in METRICS} == {None}
         assert "answered 403: the token was refused" in rows[day]["reasons"]["deployment_frequency"]
-    told = [one["key"] for one in shop.json("incidents", "list", "--json") if one["kind"] == "receipt"]
+    (failed,) = [one for one in shop.json("incidents", "list", "--json") if one["kind"] == "task"]
+    assert "acme/api deployments: " in failed["facts"]["observed"]
+    told = [one["key"] for one in shop.json("incidents", "list", "--all", "--json") if one["kind"] == "receipt"]
     assert [(one["dataset"], one["scope"]) for one in told] == [("bronze.github.deployments", "acme/api")]
     shop.servers["hub"].heal()
     assert backfill(shop).code == 0
     _is_as_told(metrics(shop), FIRST)
-    assert not [one for one in shop.json("incidents", "list", "--json") if one["kind"] == "receipt"]
+    assert not [one for one in shop.json("incidents", "list", "--all", "--json") if one["kind"] in {"receipt", "task"}]
