@@ -7,6 +7,7 @@ noticed, or be of no consequence: never may something that is missing count as p
 
 import gzip
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any, Final
@@ -47,7 +48,7 @@ _TRANSIENT: Final[Mapping[str, Callable[[Scene], Outcome]]] = {
     "length_too_short": lambda scene: Sent(scene.healthy, length=len(scene.healthy.body) // 2),
     "not_http": lambda scene: Sent(scene.healthy, raw=b"SSH-2.0-OpenSSH_9.9\r\n\r\n\r\n"),
     "empty_body": _always(Response(content=b"")),
-    "json_cut_off": lambda scene: Response(content=scene.healthy.body[: len(scene.healthy.body) // 2]),
+    "json_cut_off": lambda scene: replace(scene.healthy, content=scene.healthy.body[: len(scene.healthy.body) // 2]),
     "gzip_corrupt": lambda scene: _zipped(scene, lambda zipped: zipped[:10] + b"\xff" * (len(zipped) - 10)),
     "gzip_cut_off": lambda scene: _zipped(scene, lambda zipped: zipped[:-6]),
     "gzip_in_name_only": lambda scene: scene.healthy.having(Content_Encoding="gzip"),
