@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from config.alerts import SafeUrl
+from config.alerts import SafeUrl, Zone
 from config.section import ConfigError, Name, Section
 
 Origin = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^|\x00-\x1f]+$")]
@@ -220,8 +220,8 @@ class Jira(_Api):
     projects: Annotated[tuple[Annotated[JiraProject, BeforeValidator(_keyed)], ...], Field(min_length=1)]
     jql: str = ""
     """Narrows what is fetched, e.g. "issuetype in (Incident, Bug)"."""
-    timezone: str = "UTC"
-    """That of the user of the token: JQL reads times in it."""
+    timezone: Zone = "UTC"
+    """That of the user of the token: JQL reads times in it. What Jira itself says of that user wins, if it does."""
     recheck_days: Annotated[int, Field(ge=0, le=90)] = 30
     """How far back deleted issues are looked for."""
     canary: str | None = None

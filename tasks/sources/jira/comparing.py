@@ -1,29 +1,29 @@
 """What was read is compared with what Jira lists, by ids and times alone: the second opinion on every range.
 
 What is listed and was not read has been missed, by whatever fault, and is fetched by its id. What was known and is no
-longer listed is asked for by its id, and is gone only if Jira says so itself.
+longer listed is looked for in `absence`.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from config.sources import Jira
+from quality.extractions import Extraction, barrier, loss
 from tasks.sources.contract import Item, Rejected
-from tasks.sources.http import Http, Trace
+from tasks.sources.http import Answer, Http, Trace
 from tasks.sources.jira import payloads
-from tasks.sources.jira.access import api, issue_path, record, there, unfit
+from tasks.sources.jira.absence import Absence
+from tasks.sources.jira.access import unfit
 from tasks.sources.jira.jql import Query
-from tasks.sources.jira.memory import Memory, millis
+from tasks.sources.jira.memory import Memory, millis, moment
 from tasks.sources.jira.payloads import ShapeError
 from tasks.sources.jira.search import Page, Search, count
 from tasks.sources.jira.taking import Seen, Taking
 
 MISSED: Final = 1000
-"""Issues of one range: if more were missed, Jira does not sort as it was asked to."""
-SUSPECTS: Final = 20
-"""If more of them have gone, and more than half of all, the token has lost its sight, or so it looks."""
+"""Issues of one range: if more were missed they are read by pages, and not one by one."""
 
 
 @dataclass(slots=True)
@@ -46,16 +46,22 @@ class Comparing:
     """Of one sweep of one project."""
 
     section: Jira
-    project: str
     http: Http
     search: Search
     taking: Taking
     memory: Memory
+    absence: Absence
     trace: Trace
     listed: int = 0
     """Ids that were compared."""
+    unreadable: int = 0
+    """Issues of the last listing without an id or a time; they are set aside, and lack in no count."""
     uncounted: int = 0
     """How many more there are, if Jira's own count is right."""
+    again: datetime | None = None
+    """More than `MISSED` were missed: from here on all is to be read once more, and then compared."""
+    turned: bool = False
+    """That was already asked for in this sweep."""
 
     def range(self, query: Query, one: Range, start: datetime, *, counted: bool) -> Iterator[Item | Rejected]:
         """Fetch what was missed of `one`, and if it has no end tell what has gone. Raises HttpError.
@@ -64,22 +70,24 @@ class Comparing:
         counted: ask Cloud for its own count too, as its listings have no totals.
         """
         seen, end = one.seen, None if one.ended else one.end
-        last: Page | None = None
-        listed: Seen = {}
-        for last in self.search.whole(query.since(start, end), brief=True):
-            listed |= _times(last)
+        listed, answer = self._listed(query, start, end)
         self.listed += len(listed)
         if counted:
-            self._count(query, start, end, len(listed))
-        read, remembered = millis(one.start), self.memory.known_from
-        expected = seen if end is not None else self.memory.since(start) | seen
+            self._count(query, start, end, listed)
+        read, memory = min(millis(one.start), self.memory.known_from), self.memory
+        expected = seen if end is not None else memory.since(start) | seen
         missed = [
             number
             for number, at in listed.items()
-            if expected.get(number, -1) < at and (at >= read or at >= remembered) and (end is None or at < millis(end))
+            if expected.get(number, -1) < at
+            and (at >= read or number in memory.gone)
+            and (end is None or at < millis(end))
         ]
-        if last is not None and len(missed) > MISSED:
-            raise unfit(last.answer, f"{len(missed)} issues that its own pages, asked for in order, did not hold")
+        if len(missed) > MISSED:
+            if self.turned:
+                raise unfit(answer, f"{len(missed)} issues that its own pages, asked for in order, did not hold")
+            self.again, self.turned = moment(min(listed[number] for number in missed)), True
+            return
         vanished: list[int] = []
         yield from self.taking.missed(missed, seen, vanished)
         for number in vanished:
@@ -87,52 +95,56 @@ class Comparing:
                 raise unfit(page.answer, f"the issue {number}, which it does not show")
             del listed[number]
         if end is None:
-            yield from self._gone(query, {n: at for n, at in expected.items() if n not in listed}, len(expected))
+            suspects = {number: at for number, at in expected.items() if number not in listed}
+            yield from self.absence.told(query, suspects, len(expected), lambda: self._listed(query, start, end)[0])
 
-    def _count(self, query: Query, start: datetime, end: datetime | None, listed: int) -> None:
-        """Doubt what was listed if Jira counts more. The count is an estimate: a hundredth more is none."""
+    def is_in_doubt(self, *, counted: bool = True) -> bool:
+        """Whether what was read so far shows by itself that it is not all.
+
+        counted: ask what Jira counts too; a doubt about that is about single ranges, and what lies before them stands.
+        """
+        if more := self.uncounted:
+            self.trace.total_advertised = self.trace.items_received + more
+        extraction = unsized(self.trace.extraction())
+        if not counted:
+            extraction = replace(extraction, total_advertised=None)
+        return (barrier(extraction) or loss(extraction)) is not None
+
+    def _listed(self, query: Query, start: datetime, end: datetime | None) -> tuple[Seen, Answer]:
+        """All that Jira lists now, and its last answer."""
+        listed: Seen = {}
+        self.unreadable = 0
+        for page in self.search.whole(query.since(start, end), brief=True):
+            times = list(_times(page))
+            self.unreadable += len(page.records) - len(times)
+            listed |= times
+            answer = page.answer
+        return listed, answer
+
+    def _count(self, query: Query, start: datetime, end: datetime | None, listed: Seen) -> None:
+        """Doubt what was listed if Jira counts more. The count is an estimate: a hundredth more is none.
+
+        What was made between the list and the count is in the next list, which is added to `listed`; what is made
+        after that is in the next count only.
+        """
         if self.section.edition != "cloud":
             return
-        counted = count(self.section, self.http, query.since(start, end), self.trace)
-        if counted - listed > counted // 100:
-            self.uncounted += counted - listed
+        jql = query.since(start, end)
+        counted = count(self.section, self.http, jql, self.trace)
+        if _is_short(len(listed) + self.unreadable, counted):
+            listed |= self._listed(query, start, end)[0]
+            counted = min(counted, count(self.section, self.http, jql, self.trace))
+        if _is_short(held := len(listed) + self.unreadable, counted):
+            self.uncounted += counted - held
 
-    def _gone(self, query: Query, suspects: Mapping[int, int], known: int) -> Iterator[Item]:
-        if not suspects:
-            return
-        project = there(self.http, api(self.section, f"project/{self.project}"), {}, self.trace)
-        blind = self.trace.canary is not None and not self.trace.canary_seen
-        if project is None or blind or (len(suspects) > SUSPECTS and 2 * len(suspects) > known):
-            self.trace.scope_lost = True
-            return
-        home = record(project).get("id")
-        numbers = sorted(suspects)
-        fates = self.http.each(lambda number: self._fate(query, number, suspects[number], home), numbers)
-        for number, why in zip(numbers, fates, strict=True):
-            if why is not None:
-                yield self.taking.tombstone(number, why)
 
-    def _fate(self, query: Query, number: int, at: int, home: Any) -> str | None:
-        """Why it is no longer one of ours; None if it is."""
-        answer = there(self.http, issue_path(self.section, str(number)), {"fields": "updated,project"}, self.trace)
-        if answer is None:
-            return "deleted"
-        found = record(answer)
-        fields = found.get("fields")
-        project = fields.get("project") if isinstance(fields, Mapping) else None
-        if not isinstance(project, Mapping) or found.get("id") != str(number):
-            raise unfit(answer, "another issue than was asked for, or one without a project")
-        if project.get("id") != home:
-            return "moved"
-        try:
-            changed = millis(payloads.updated_on(found)) > at
-        except ShapeError:
-            changed = False
-        if self.search.page(query.only(str(number)), brief=True).records:
-            if not changed:  # else it was between two places of the listing
-                self.trace.missing_ids = (*self.trace.missing_ids, str(found.get("key", number)))
-            return None
-        return "unmatched" if query.narrowed else None
+def unsized(extraction: Extraction) -> Extraction:
+    """Without the sizes of pages: each begins anew where the last one ended, so that a small one loses nothing."""
+    return replace(extraction, page_sizes=(), page_size=None)
+
+
+def _is_short(listed: int, counted: int) -> bool:
+    return counted - listed > counted // 100
 
 
 def _times(page: Page) -> Iterator[tuple[int, int]]:

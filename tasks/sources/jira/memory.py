@@ -42,6 +42,8 @@ class Memory:
     """The issue that was updated last, however long ago: each search must show it, or it has gone."""
     gone: dict[int, int] = field(default_factory=dict)
     """Id -> when it was found to have gone, by our clock."""
+    absent: dict[int, int] = field(default_factory=dict)
+    """Of those that seem to have gone all at once: id -> when that was first said of it, by our clock."""
     spoilt: bool = False
     """There were records that could not be read: everything is read again, at most once a day because of that."""
     anew: int = 0
@@ -56,6 +58,7 @@ class Memory:
         newest = told.get("newest")
         told |= {
             "known": _unpacked(told["known"]), "gone": _unpacked(told["gone"]),
+            "absent": _unpacked(told["absent"]) if "absent" in told else {},
             "newest": (newest[0], newest[1]) if newest else None,
         }  # fmt: skip
         found = cls(**told)
@@ -65,7 +68,8 @@ class Memory:
         """As it is kept in the ledger."""
         told = {name: getattr(self, name) for name in self.__slots__}
         newest = list(self.newest) if self.newest else None
-        return {**told, "known": _packed(self.known), "gone": _packed(self.gone), "newest": newest}
+        packed = {name: _packed(getattr(self, name)) for name in ("known", "gone", "absent")}
+        return {**told, **packed, "newest": newest}
 
     def remains(self) -> dict[str, Any]:
         """What to keep where everything is read again: which issues there were, but in no state that still counts."""
@@ -98,6 +102,12 @@ class Memory:
         begin = millis(start)
         found = {one: at for one, at in self.known.items() if at >= begin}
         return found | ({self.newest[0]: self.newest[1]} if self.newest and self.newest[1] >= begin else {})
+
+    def listed_from(self, now: datetime, remembered: timedelta) -> datetime:
+        """From when on all must be listed, so that also what has gone lately is found if it comes back as it was."""
+        lately = [at for at in self.gone.values() if at >= millis(now - remembered)]
+        known_from = moment(self.known_from)
+        return min(known_from, moment(min(lately)) - remembered) if lately else known_from
 
     def forget(self, before: datetime) -> None:
         """What was updated before, and beyond `MOST` what was updated first."""

@@ -7,18 +7,17 @@ is updated meanwhile only comes later. Only where one minute fills more than a p
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from config.sources import Jira, JiraProject
-from quality.extractions import Extraction
 from tasks.sources.contract import Coverage, Item, Progress, Rejected, Swept
 from tasks.sources.http import Answer, Http, HttpError, Reason, Trace
 from tasks.sources.jira import payloads
+from tasks.sources.jira.absence import Absence
 from tasks.sources.jira.access import api, issue_path, record, there, unfit
-from tasks.sources.jira.comparing import Comparing, Range
+from tasks.sources.jira.comparing import Comparing, Range, unsized
 from tasks.sources.jira.history import Histories
 from tasks.sources.jira.jql import Query
 from tasks.sources.jira.memory import Memory, millis, moment
@@ -49,11 +48,13 @@ class Sweep:
         self.search = Search(section, http, self.trace)
         whole = Histories(section, http, self.trace)
         self.taking = Taking(http, whole, memory, project.origin, self.now, key)
-        self.comparing = Comparing(section, project.project, http, self.search, self.taking, memory, self.trace)
+        self.absence = Absence(section, project.project, http, self.search, self.taking, memory, self.trace, self.now)
+        self.comparing = Comparing(section, http, self.search, self.taking, memory, self.absence, self.trace)
         self.first = datetime(section.since.year, section.since.month, section.since.day, tzinfo=UTC)
         self.begins_anew()
         self.resumed = memory.position is not None
         self.whole = memory.until is None and not self.resumed
+        self.began = memory.position
         self.saved = memory.cursor()
 
     def begins_anew(self) -> None:
@@ -91,30 +92,38 @@ class Sweep:
                 start = self._start()
                 stated = min(stated, start)
                 continue
-            if one.done:
+            if one.done and self.comparing.again is None:
                 break
-            start = one.end
-            memory.position = millis(min(start, self._horizon()))
-            memory.forget(self.now - self._remembered())
-            self.saved = memory.cursor()
-            yield Progress(self.saved)
+            start = one.end if (again := self._must_turn_back()) is None else again
+            if not self.comparing.is_in_doubt():
+                memory.position = millis(min(start, self._horizon()))
+                self._forget()
+                self.saved = memory.cursor()
+                yield Progress(self.saved)
         if memory.newest is None:
             self._is_really_empty()
         self.trace.complete = True
-        until = self._seen_until(stated)
-        memory.until, memory.position = millis(until), None
-        if more := self.comparing.uncounted:
-            self.trace.total_advertised = self.trace.items_received + more
-        if self.trace.scope_lost or self.trace.missing_ids or more:
-            memory.rechecked = 0  # a doubt stays until it is looked at again
-        memory.forget(self.now - self._remembered())
+        yield self._swept(stated)
+
+    def _swept(self, stated: datetime) -> Swept:
+        """What was seen until now; in doubt the next sweep asks again for what this one was about."""
+        memory, until, doubt = self.memory, self._seen_until(stated), self.comparing.is_in_doubt()
+        if not doubt:
+            memory.until, memory.position = millis(until), None
+        else:
+            memory.rechecked = 0
+            if self.comparing.is_in_doubt(counted=False):
+                memory.position = self.began
+        self._forget()
+        known = self.first if memory.until is None else moment(memory.until)
         unchanged = not self.taking.taken and not self.whole and not memory.spoilt
-        coverage = self._coverage(until, until, stated)
-        yield Swept(memory.cursor(), (coverage,), unchanged=unchanged, whole=self.whole)
+        coverage = self._coverage(known, until, stated)
+        return Swept(memory.cursor(), (coverage,), unchanged=unchanged, whole=self.whole and not doubt)
 
     def _start(self) -> datetime:
         """A minute before the end of what was seen, and no later than the newest issue: each answer must show it."""
         memory = self.memory
+        self.began = memory.position
         if memory.position is not None:
             return max(moment(memory.position), self.first)
         if memory.until is None:
@@ -168,16 +177,34 @@ class Sweep:
         return one.ended and one.pages == 1 and not self.memory.spoilt and one.seen == self.memory.since(one.start)
 
     def _compare(self, one: Range) -> Iterator[Item | Rejected]:
-        start, counted = one.start, self.memory.until is None
-        if one.ended and self._is_due():
-            counted = True
-            start = min(start, self.query.slot(max(moment(self.memory.known_from), self.first)).start)
-            self.memory.rechecked = millis(self.now)
+        start, counted, whole = one.start, self.memory.until is None, False
+        if one.ended and (self._is_due() or self._lacks_newest(one)):
+            counted = whole = True
+            begin = self.memory.listed_from(self.now, self._remembered())
+            start = min(start, self.query.slot(max(begin, self.first)).start)
         yield from self.comparing.range(self.query, one, start, counted=counted)
+        if whole and self.comparing.again is None:
+            self.memory.rechecked = millis(self.now)
 
     def _is_due(self) -> bool:
         """Whether all that is known is to be compared: once a day."""
         return self.section.recheck_days > 0 and millis(self.now) - self.memory.rechecked >= _DAY
+
+    def _lacks_newest(self, one: Range) -> bool:
+        """Whether the newest issue was not shown: one is soon deleted, but so it is if most are out of sight."""
+        newest = self.memory.newest
+        shown = newest is None or newest[0] in one.seen or newest[1] < millis(one.start)
+        return self.section.recheck_days > 0 and not shown
+
+    def _must_turn_back(self) -> datetime | None:
+        """From where all is to be read again, if so much of it was missed."""
+        again, self.comparing.again = self.comparing.again, None
+        return None if again is None else max(again, self.first)
+
+    def _forget(self) -> None:
+        """In doubt nothing that was known before it: it has to be found again, or to have gone."""
+        until = self.now if self.memory.until is None else min(moment(self.memory.until), self.now)
+        self.memory.forget(until - self._remembered())
 
     def _remembered(self) -> timedelta:
         return timedelta(days=max(self.section.recheck_days, 1))
@@ -220,10 +247,13 @@ class Sweep:
         self.trace.canary_seen = found is not None
 
     def _is_really_empty(self) -> None:
-        """That nothing was ever seen must be confirmed in another way. Raises HttpError if it is not."""
+        """That nothing is to be seen must be confirmed in another way. Raises HttpError if it is not.
+
+        Once there was a whole sweep it may be that all are older than what is remembered: the project must be there.
+        """
         answer = self.http.get(api(self.section, f"project/{self.project.project}"), trace=self.trace)
         jql = self.query.since(self.query.slot(self.first).start)
-        if found := count(self.section, self.http, jql, self.trace):
+        if self.whole and (found := count(self.section, self.http, jql, self.trace)):
             raise unfit(answer, f"the project, of which it counts {found} issues and shows none")
 
     def _skew(self) -> float:
@@ -242,7 +272,9 @@ class Sweep:
         if self.resumed:
             evidence["resumed"] = True
         extraction = unsized(self.trace.extraction(until if stated is None else stated, end))
-        return Coverage(KIND, self.project.origin, (STREAM,), until, self.first, None, evidence, (extraction,))
+        return Coverage(
+            KIND, self.project.origin, (STREAM,), until, self.first, self.absence.problem, evidence, (extraction,)
+        )
 
 
 def told_zone(answer: Answer) -> str | None:
@@ -252,11 +284,6 @@ def told_zone(answer: Answer) -> str | None:
         return ZoneInfo(told).key if isinstance(told, str) else None
     except (KeyError, ValueError, OSError):  # not found is a KeyError
         return None
-
-
-def unsized(extraction: Extraction) -> Extraction:
-    """Without the sizes of pages: each begins anew where the last one ended, so that a small one loses nothing."""
-    return replace(extraction, page_sizes=(), page_size=None)
 
 
 def _times_of(page: Page) -> Iterator[datetime]:

@@ -144,6 +144,38 @@ def test_what_could_not_be_read_leaves_no_trace_once_it_can_be(life: Life) -> No
     assert [state for _, state in sorted(life.states().items())][:2] == ["proven", "proven"]
 
 
+def test_a_day_on_which_the_canary_was_hidden_is_proven_once_all_is_read(life: Life) -> None:
+    """An issue was hidden together with the canary; it belongs to a window that was judged without it."""
+    life.more["canary"] = life.board.issues["10001"]["key"]
+    life.board.now += DAY
+    life.board.hidden |= {"10001", life.board.make(life.board.now - 5 * HOUR)}
+    life.board.make(life.board.now - HOUR)
+    life.sweep()
+    assert set(life.states().values()) == {"unproven"}
+    life.board.hidden.clear()
+    life.board.now += DAY
+    life.sweep()
+    assert {number for number, *_ in life.stored()} == set(life.board.issues)
+    assert [state for _, state in sorted(life.states().items())][:2] == ["proven", "proven"]
+
+
+def test_a_mass_deletion_leaves_its_days_unproven_and_says_what_to_do(life: Life) -> None:
+    life.board.now += 2 * DAY
+    for minute in range(30):
+        life.board.make(life.board.now - HOUR - minute * timedelta(minutes=1))
+    life.sweep()
+    for number in list(life.board.issues)[:25]:
+        life.board.delete(number)
+    for day in (1, 2):
+        life.board.now += DAY
+        life.sweep()
+        assert any("25 of 33 issues are out of sight" in reason for reason in life.reasons()) == (day == 1)
+        assert life.states()[FIRST] == "proven"
+    states = [state for _, state in sorted(life.states().items())]
+    assert states[:4] == ["proven"] * 4
+    assert sum(deleted for *_, deleted in life.stored()) == 25
+
+
 def test_an_empty_project_is_proven_to_be_empty(life: Life) -> None:
     life.board.issues.clear()
     for _ in range(3):

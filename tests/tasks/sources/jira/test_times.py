@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tasks.sources.jira.jql import Query
 from tests.tasks.sources.jira.board import START, Board
-from tests.tasks.sources.jira.reading import Reader
+from tests.tasks.sources.jira.reading import Reader, section_of
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 BACK, FORTH = datetime(2026, 10, 25, 1, tzinfo=UTC), datetime(2026, 3, 29, 1, tzinfo=UTC)
@@ -84,3 +85,8 @@ def test_a_slot_holds_its_time_and_begins_and_ends_at_times_that_are_only_once(
         local = one.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
         meant = {local.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1)}
         assert meant == {one}
+
+
+def test_a_zone_that_nobody_knows_is_refused(board: Board) -> None:
+    with pytest.raises(ValidationError, match="'Berlin' is not a time zone"):
+        section_of(board, "https://jira.example.org", timezone="Berlin")
