@@ -15,7 +15,7 @@ demo: venv  ## Try it out on sample data, or on a git repository: make demo REPO
 	@.venv/bin/touchstone demo $${REPO:+--repo "$$REPO"}
 
 test: venv  ## Run the tests; make test ARGS="-k name" for some of them, "-n 0" in one process
-	@.venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@.venv/bin/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: venv  ## Check style, types and the arrows between folders
 	@status=0; \

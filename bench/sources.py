@@ -31,7 +31,7 @@ from rich.table import Table
 
 from bench import slow_hub
 from config import mongo, mongod, settings
-from config.sources import GitHub, Requests
+from config.sources import GitHub, GitHubRepository, Requests
 from tasks import bronze
 from tasks.context import Context
 from tasks.sources.github.source import GitHubSource
@@ -61,7 +61,8 @@ def figures(uri: str, pulls: int, concurrency: int, latency: float) -> list[Line
         source = GitHubSource(
             GitHub(
                 type="github", name="hub", base_url=address, since=date(2020, 1, 1), token=SecretStr("bench"),
-                repositories=("acme/api",), streams=("pull_requests",), requests=Requests(concurrency=concurrency),
+                repositories=(GitHubRepository(repository="acme/api", origin="acme/api"),), streams=("pull_requests",),
+                requests=Requests(concurrency=concurrency),
             ),
             None,
         )  # fmt: skip

@@ -14,8 +14,8 @@ from tests.peers import prism
 from tests.tasks.sources.exchanges import Request, Response
 from tests.tasks.sources.faulty import FaultyServer
 from tests.tasks.sources.github.hub import Repo
-from tests.tasks.sources.github.reading import NOW, day, read
-from tests.tasks.sources.github.test_streams import STREAMS, filled
+from tests.tasks.sources.github.reading import NOW, day, filled, read
+from tests.tasks.sources.github.test_streams import STREAMS
 
 RANGES = ("created",)
 """Parameters that the description has as a single time, where GitHub documents ranges of times too (search syntax)."""
