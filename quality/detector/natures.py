@@ -5,6 +5,7 @@ far a day is covered.
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 
@@ -49,6 +50,7 @@ JUDGED: Final = "^(" + "|".join(pattern for pattern, _ in _KINDS) + ")$"
 _PATTERNS: Final = tuple((re.compile(pattern, re.DOTALL), kind) for pattern, kind in _KINDS)
 
 
+@lru_cache(maxsize=4096)  # asked for with each statement of a measure
 def kind(measure: str) -> Kind | None:
     """What kind of number it is; None: it is not judged."""
     return next((kind for pattern, kind in _PATTERNS if pattern.fullmatch(measure)), None)
