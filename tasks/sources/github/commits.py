@@ -5,7 +5,7 @@ old it is, and what has left, is what GitHub's comparison of the old tip with th
 """
 
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final
 
 from tasks.sources.contract import Item, Rejected
@@ -13,7 +13,7 @@ from tasks.sources.github import payloads
 from tasks.sources.github.paging import turn
 from tasks.sources.github.payloads import moment
 from tasks.sources.github.visit import Mark, Part, Reading, State, Visit, epoch, iso
-from tasks.sources.http import Answer, HttpError
+from tasks.sources.http import Answer, HttpError, Reason
 
 _EMPTY: Final = 409
 """What an empty repository answers."""
@@ -35,26 +35,33 @@ def read(visit: Visit, state: State) -> Reading:
             raise
         visit.trace.forgive(_EMPTY)
         visit.trace.complete = True
-        return {**memory.kept(), "until": max(visit.until, state.get("until", 0)), "head": state.get("head")}
+        return {
+            **memory.kept(), "until": max(visit.until, state.get("until", 0)), "head": state.get("head"),
+            "former": state.get("former"),
+        }  # fmt: skip
     until = max(visit.until, state.get("until", 0))
     if first is None:
         return {**state, "until": until}
-    records = first.records()
-    head = str(records[0]["sha"]) if records else None
-    old = state.get("head")
+    head = _tip(first)
+    old, former = state.get("head"), state.get("former")
     if begun and _is_there(visit, begun["head"]):
         yield from _all(visit, memory, state, begun)
         old = begun["head"]
-        yield Mark({**memory.kept(), "until": begun["until"], "head": old})
+        yield Mark({**memory.kept(), "until": begun["until"], "head": old, "former": former})
         visit.begin_again()
     if head is None or head == old:
         visit.trace.complete = True
     elif old is not None and _is_there(visit, old):
-        yield from _between(visit, memory, old, head)
+        if (yield from _between(visit, memory, old, head)):
+            former = former or old
+            yield from _all(visit, memory, {**state, "former": former}, {"head": head, "page": 1, "until": until})
     else:
         if old is not None:
             memory.lost = visit.problem = _LOST
         yield from _all(visit, memory, state, {"head": head, "page": 1, "until": until})
+    if former is not None and former != head and visit.trace.complete:
+        visit.begin_again()
+        yield from _left(visit, memory, former, head)
     return {**memory.kept(), "until": until, "etag": first.etag, "head": head or old}
 
 
@@ -90,12 +97,61 @@ def _is_there(visit: Visit, sha: str) -> bool:
     return visit.find(f"git/commits/{sha}") is not None
 
 
-def _between(visit: Visit, memory: _Memory, old: str, head: str) -> Iterator[Part]:
-    """What entered and what left."""
-    behind = yield from _compared(visit, memory, old, head, gone=False)
+def _tip(answer: Answer) -> str | None:
+    """The sha that the branch stands at. Raises HttpError if the first commit has none."""
+    records = answer.records()
+    if not records:
+        return None
+    try:
+        return str(records[0]["sha"])
+    except (KeyError, TypeError):
+        raise HttpError(
+            f"{answer.place}: answered with a commit without sha: check base_url",
+            reason=Reason.CONTENT, status=answer.status, place=answer.place, said="a commit without sha",
+            content="a commit without sha",
+        ) from None  # fmt: skip
+
+
+def _between(visit: Visit, memory: _Memory, old: str, head: str) -> Generator[Part, None, bool]:
+    """What entered and what left; returns whether the two have nothing in common, so that no comparison tells."""
+    try:
+        behind = yield from _compared(visit, memory, old, head, gone=False)
+    except HttpError as error:
+        if not _are_unrelated(visit, error, old, head):
+            raise
+        return True
     if behind:
         visit.begin_again()
         yield from _compared(visit, memory, head, old, gone=True)
+    return False
+
+
+def _left(visit: Visit, memory: _Memory, former: str, head: str | None) -> Iterator[Part]:
+    """What a tip of old reaches and the present one does not."""
+    if not _is_there(visit, former):
+        memory.lost = visit.problem = _LOST
+        visit.trace.complete = True
+        return
+    if head is not None:
+        try:
+            yield from _compared(visit, memory, head, former, gone=True)
+        except HttpError as error:
+            if not _are_unrelated(visit, error, former, head):
+                raise
+        else:
+            return
+    for page in turn(visit, "commits", {"sha": former, "since": iso(epoch(visit.since))}):
+        _note(visit, page.records)
+        yield from _departures(visit, memory, page.records)
+        visit.trace.complete = page.last
+
+
+def _are_unrelated(visit: Visit, error: HttpError, one: str, other: str) -> bool:
+    """Whether a comparison found nothing because the two commits, which are there, have no common ancestor."""
+    if error.reason is not Reason.GONE or error.status is None or visit.trace.pages_fetched:
+        return False
+    visit.trace.forgive(error.status)
+    return _is_there(visit, one) and _is_there(visit, other)
 
 
 def _compared(visit: Visit, memory: _Memory, base: str, head: str, *, gone: bool) -> Generator[Part, None, int]:
@@ -126,7 +182,7 @@ def _arrivals(visit: Visit, memory: _Memory, records: list[Any]) -> Iterator[Ite
             reverted = payloads.reverted_commits(record)
             short = bytes.fromhex(payload["sha"])[:8]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield visit.refuse(record, "a commit", error)
+            yield visit.refuse(record, "a commit", error, id_=_sha(record))
             continue
         if when < visit.since:
             continue
@@ -144,16 +200,27 @@ def _arrivals(visit: Visit, memory: _Memory, records: list[Any]) -> Iterator[Ite
             yield visit.item(f"{payload['sha']}:{sha}", when, revert | seen, stream="reverts")
 
 
-def _departures(visit: Visit, memory: _Memory, records: list[Any]) -> Iterator[Item]:
+def _sha(record: Any) -> str | None:
+    sha = record.get("sha") if isinstance(record, Mapping) else None
+    return sha if isinstance(sha, str) else None
+
+
+def _departures(visit: Visit, memory: _Memory, records: list[Any]) -> Iterator[Item | Rejected]:
     for record in records:
-        own = moment((record["commit"].get("committer") or record["commit"]["author"])["date"])
-        sha = str(record["sha"])
+        try:
+            own = moment((record["commit"].get("committer") or record["commit"]["author"])["date"])
+            sha = str(record["sha"])
+            reverts = payloads.reverted_commits(record)
+            short = bytes.fromhex(sha)[:8]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield visit.refuse(record, "a commit", error, id_=_sha(record))
+            continue
         if own < visit.since:
             continue
-        memory.gone.add(bytes.fromhex(sha)[:8])
+        memory.gone.add(short)
         when = payloads.observed(own, visit.now, memory.sweeps)
         more = {"repo": visit.origin, "sha": sha, "observed_ts": int(epoch(visit.now)), "deleted": True}
         yield visit.item(sha, when, {"type": "commit", **more}, deleted=True)
-        for reverted in payloads.reverted_commits(record):
+        for reverted in reverts:
             payload = {"type": "revert", **more, "reverted_sha_raw": reverted}
             yield visit.item(f"{sha}:{reverted}", when, payload, stream="reverts", deleted=True)

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from tasks.sources.contract import Item, Rejected
 from tasks.sources.github import payloads
 from tasks.sources.github.known import Known
-from tasks.sources.github.paging import newest_first
+from tasks.sources.github.paging import newest_first, resume
 from tasks.sources.github.payloads import Record, moment
 from tasks.sources.github.visit import Entry, Mark, Part, Reading, State, Visit, epoch, time_of
 from tasks.sources.http import Answer, HttpError, Reason
@@ -24,6 +24,7 @@ class _End(NamedTuple):
     """Of a page."""
 
     number: int
+    low: float
 
 
 class _Look(NamedTuple):
@@ -49,7 +50,7 @@ class _Memory:
     looked_at: set[int] = field(default_factory=set)
 
     def kept(self, visit: Visit) -> State:
-        since = visit.recheck_from - 86_400
+        since = visit.recheck_made_from - 86_400
         pending = [
             [number, etag]
             for number, etag in sorted(self.pending.items())
@@ -63,18 +64,22 @@ def read(visit: Visit, state: State) -> Reading:
     memory = _Memory(Known(state.get("known")), dict(state.get("pending") or ()))
     if begun := state.get("partial"):
         visit.identify()
-        yield from _walk(visit, state, memory, begun, None)
+        first = None
+        if "low" in begun:
+            number, first = resume(visit, _PATH, {}, _when, begun["page"], begun["low"])
+            begun = {**begun, "page": number}
+        yield from _walk(visit, state, memory, begun, first)
         state = {**state, **memory.kept(visit), "until": begun["until"], "etag": None, "partial": None}
         yield Mark(state)
         visit.begin_again()
         memory.met.clear()
     due = visit.due(state)
-    look_back = due and state.get("low", 0.0) > visit.recheck_from and len(memory.known) > 0
+    look_back = due and state.get("low", 0.0) > visit.recheck_made_from and len(memory.known) > 0
     first = visit.probe(_PATH, {"per_page": visit.size}, None if look_back else state.get("etag"))
     until, etag, low = visit.until, state.get("etag"), state.get("low", 0.0)
     if first is not None:
-        bound = state.get("until", epoch(visit.since))
-        bound = min(bound, visit.recheck_from) if due else bound
+        bound = state.get("until", epoch(visit.made_from))
+        bound = min(bound, visit.recheck_made_from) if due else bound
         etag = first.etag
         low, reached = yield from _walk(
             visit, state, memory, {"page": 1, "until": until, "etag": etag, "bound": bound}, first
@@ -99,7 +104,9 @@ def _walk(
     lows: list[float] = []
     for made in visit.http.each(lambda one: _detailed(visit, one), _wanted(visit, memory, begun, first, lows)):
         if isinstance(made, _End):
-            yield Mark({**state, **memory.kept(visit), "partial": {**begun, "page": made.number + 1}})
+            yield Mark({
+                **state, **memory.kept(visit), "partial": {**begun, "page": made.number + 1, "low": made.low},
+            })  # fmt: skip
         elif isinstance(made, Rejected):
             yield made
         else:
@@ -119,11 +126,11 @@ def _wanted(
         for entry in batch.entries:
             seen = memory.known.get(entry.id)
             changed = seen is None or seen.state != _updated(entry) or entry.id in memory.pending
-            if changed and entry.id not in memory.met and entry.at >= visit.since:
+            if changed and entry.id not in memory.met and entry.at >= visit.made_from:
                 yield entry
             memory.met.add(entry.id)
         if not batch.last:
-            yield _End(batch.number)
+            yield _End(batch.number, batch.low)
 
 
 def _detailed(visit: Visit, one: Entry | Rejected | _End) -> _Look | Rejected | _End:
@@ -176,23 +183,24 @@ def _told(visit: Visit, memory: _Memory, look: _Look) -> Iterable[Item | Rejecte
     memory.looked_at.add(number)
     if look.entry is None:
         if look.etag is None:
-            was_known = memory.known.get(number) is not None
-            memory.known.drop(number)
+            seen = memory.known.get(number)
             memory.pending.pop(number, None)
-            if was_known:
-                yield visit.item(number, visit.now, {"deployment": {"id": number}}, deleted=True)
+            if seen is not None and seen.gone_since is None:
+                yield visit.tombstone(memory.known, number, {"deployment": {"id": number}})
         return
     try:
         when, payload = payloads.deployment(look.entry.record, look.statuses or [], visit.key)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        yield visit.refuse(look.entry.record, f"deployment {number}", error)
+        yield visit.refuse(look.entry.record, "", error, id_=number)
         return
     if payloads.is_pending(payload):
         memory.pending[number] = look.etag
     else:
         memory.pending.pop(number, None)
+    seen = memory.known.get(number)
     memory.known.put(number, int(epoch(look.entry.at)), _updated(look.entry))
-    yield visit.item(number, when, payload)
+    if when >= visit.since:  # else it came to its end before
+        yield visit.item(number, visit.back(seen, when), payload)
 
 
 def _updated(entry: Entry) -> int:

@@ -78,9 +78,10 @@ def _ascending(visit: Visit, known: Known, state: State, begun: State, present: 
     visit.trace.page_size = visit.size
     number, anchor, in_order = 1, begun["since"], True
     before: list[str] = []
+    previous: tuple[dict[str, str | int], Answer] | None = None
     while True:
-        params = {**_ASCENDING, "since": iso(anchor), "per_page": visit.size}
-        answer = visit.get("issues", {**params, "page": number} if number > 1 else params)
+        params = {**_ASCENDING, "since": iso(anchor), "per_page": visit.size} | ({"page": number} if number > 1 else {})
+        answer = visit.get("issues", params)
         records = answer.records()
         entries, rejected = visit.entries(records, _when, number, id_="number")
         times = [epoch(entry.at) for entry in entries]
@@ -89,6 +90,11 @@ def _ascending(visit: Visit, known: Known, state: State, begun: State, present: 
         yield from rejected
         yield from _items(visit, known, entries)
         present |= {entry.id for entry in entries}
+        if previous is not None:  # what was updated meanwhile has left the page before, and pulled others onto it
+            again = visit.get("issues", previous[0], previous[1].etag)
+            moved = [] if again.unchanged else visit.entries(again.records(), _when, number - 1, id_="number")[0]
+            yield from _items(visit, known, moved)
+            present |= {entry.id for entry in moved}
         if answer.next is None and len(records) < visit.size:
             visit.trace.complete = (answer.last or 0) <= number
             return
@@ -97,10 +103,13 @@ def _ascending(visit: Visit, known: Known, state: State, begun: State, present: 
         before = ids
         in_order = in_order and times == sorted(times) and min(times, default=anchor) >= anchor
         if in_order and times and times[-1] - 1 > max(times[0], anchor):
-            number, anchor = 1, times[-1] - 1
+            number, anchor, previous = 1, times[-1] - 1, None
             yield Mark({**state, "partial": {**begun, "since": anchor}, "known": _packed(visit, known)})
         else:
-            number += 1  # more within one second than a page holds, or another order than was asked for
+            number, previous = (
+                number + 1,
+                (params, answer),
+            )  # more within one second than a page holds, or another order than was asked for
 
 
 def _items(visit: Visit, known: Known, entries: list[Entry]) -> Iterator[Item]:
@@ -109,17 +118,16 @@ def _items(visit: Visit, known: Known, entries: list[Entry]) -> Iterator[Item]:
         seen = known.get(entry.id)
         if "pull_request" in entry.record or entry.at < visit.since or (seen is not None and seen.state == at):
             continue
-        yield visit.item(entry.id, entry.at, {"issue": payloads.raw(entry.record, visit.key)})
+        yield visit.item(entry.id, visit.back(seen, entry.at), {"issue": payloads.raw(entry.record, visit.key)})
         known.put(entry.id, at, at)
 
 
 def _absent(visit: Visit, known: Known, found: tuple[int, Record | None]) -> Iterator[Item | Rejected]:
     """What was listed once and is not now: deleted, moved to another repository, or updated meanwhile."""
     number, record = found
-    here = visit.identify().full_name.lower()
+    here = f"/{visit.identify().full_name}".lower()
     if record is None or not str(record.get("repository_url", here)).lower().endswith(here):
-        known.drop(number)
-        yield visit.item(number, visit.now, {"issue": {"number": number}}, deleted=True)
+        yield visit.tombstone(known, number, {"issue": {"number": number}})
         return
     visit.left_out(number)
     entries, rejected = visit.entries([record], _when, 1, id_="number")

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 MOST: Final = 50_000
 """Of one stream; of more the newest are kept."""
+UNREAD: Final = -1
+"""State of what was met, and is to be handed over again however it is."""
 
 
 class Seen(NamedTuple):
@@ -15,7 +17,13 @@ class Seen(NamedTuple):
     at: int
     """By which it is listed: when it was created or updated, epoch seconds."""
     state: int
-    """When it was updated, or a fingerprint: another one means that it has changed."""
+    """When it was updated, or a fingerprint: another one means that it has changed. `UNREAD`, or if it is gone the time
+    of its tombstone, negative."""
+
+    @property
+    def gone_since(self) -> int | None:
+        """The time of its tombstone; None if it is there."""
+        return -self.state if self.state < UNREAD else None
 
 
 class Known:
@@ -36,14 +44,25 @@ class Known:
         """It was met."""
         self._seen[number] = Seen(at, state)
 
-    def drop(self, number: int) -> None:
-        """It is gone."""
-        self._seen.pop(number, None)
+    def bury(self, number: int, when: int) -> None:
+        """It is gone, and has a tombstone of this time: should it come back, it is to be newer than that."""
+        self._seen[number] = Seen(self._seen[number].at if number in self._seen else when, -when)
+
+    def unread(self) -> "Known":
+        """The same entities, none of which is known as it is now."""
+        for number, seen in self._seen.items():
+            if seen.gone_since is None:
+                self._seen[number] = Seen(seen.at, UNREAD)
+        return self
 
     def missing(self, present: Iterable[int], since: float) -> list[int]:
         """Those that are listed at or after `since`, and are not `present`; in order."""
         there = set(present)
-        return sorted(number for number, seen in self._seen.items() if seen.at >= since and number not in there)
+        return sorted(
+            number
+            for number, seen in self._seen.items()
+            if seen.at >= since and number not in there and seen.gone_since is None
+        )
 
     def packed(self, since: float) -> bytes:
         """Those that are listed at or after `since`, the newest `MOST` at most."""

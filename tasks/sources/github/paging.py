@@ -82,6 +82,29 @@ def turn(  # noqa: PLR0913 - how a list is asked for
         seen.add(answer.next)
 
 
+def resume(  # noqa: PLR0913, PLR0917 - how a list is asked for
+    visit: Visit,
+    path: str,
+    params: Mapping[str, str | int],
+    when: Callable[[Record], datetime],
+    number: int,
+    low: float,
+    *,
+    id_: str = "id",
+) -> tuple[int, Answer]:
+    """The page to go on with, at or before `number`: it begins with what was read already, which ends at `low`.
+
+    What was deleted since then has pulled the rest forward, perhaps by pages.
+    """
+    asked = {**params, "per_page": visit.size}
+    while True:
+        answer = visit.get(path, {**asked, "page": number} if number > 1 else asked)
+        entries, _ = visit.entries(answer.records(), when, number, id_=id_)
+        if number <= 1 or (entries and epoch(entries[0].at) > low):
+            return number, answer
+        number -= 1
+
+
 def newest_first(  # noqa: PLR0913 - how a list is asked for
     visit: Visit,
     path: str,

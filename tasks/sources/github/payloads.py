@@ -3,7 +3,8 @@
 Dropped everywhere: keys that end in `_url` but for `html_url`, `_links`, `node_id`, `gravatar_id`, `avatar`. Of the
 repository objects within pull requests and runs only id, full_name and default_branch are kept. Of a pull request's
 commits sha, times and the first 200 characters of the first line of the message are kept; of reviews id, state,
-submitted_at, commit_id and user. Commits and tags have the shape of those of the `git` source. People are hidden.
+submitted_at, commit_id and user; "commits_cut" says that there are more commits than could be listed. Commits and tags
+have the shape of those of the `git` source. People are hidden.
 """
 
 import hashlib
@@ -65,12 +66,15 @@ def raw(value: Any, key: bytes | None) -> Any:
     return hidden(stripped(value), key)
 
 
-def pull(record: Record, commits: Iterable[Record], reviews: Iterable[Record], key: bytes | None) -> dict[str, Any]:
-    """The payload of a pull request."""
+def pull(
+    record: Record, commits: Iterable[Record], reviews: Iterable[Record], key: bytes | None, *, cut: bool = False
+) -> dict[str, Any]:
+    """The payload of a pull request. cut: it has more commits than are listed."""
     return {
         "pull": raw(record, key),
         "commits": [_pull_commit(one) for one in commits],
         "reviews": [hidden({name: one[name] for name in _OF_REVIEW if name in one}, key) for one in reviews],
+        **({"commits_cut": True} if cut else {}),
     }
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tasks.sources.contract import Item, Rejected
+from tasks.sources.contract import Item, Rejected, instant
 from tasks.sources.github import payloads
-from tasks.sources.github.known import Known
+from tasks.sources.github.known import UNREAD, Known
 from tasks.sources.github.paging import newest_first
 from tasks.sources.github.payloads import Record, latest
 from tasks.sources.github.visit import Entry, Reading, State, Visit, epoch, time_of
@@ -45,14 +45,17 @@ def _item(visit: Visit, known: Known, entry: Entry) -> Iterator[Item | Rejected]
     try:
         when = latest(record["created_at"], record.get("published_at"), record.get("updated_at"))
     except (KeyError, TypeError, ValueError) as error:
-        yield visit.refuse(record, f"release {entry.id}", error)
+        yield visit.refuse(record, "", error, id_=entry.id)
         return
     payload = payloads.raw(record, visit.key)
     state, seen = payloads.fingerprint(_lasting(payload)), known.get(entry.id)
     if when < visit.since or (seen is not None and seen.state == state):
         return
-    if seen is not None and epoch(when) <= seen.at:
+    if seen is not None and seen.state == UNREAD:
+        when = max(when, instant(seen.at)) if epoch(when) < seen.at else when
+    elif seen is not None and epoch(when) <= seen.at:
         when = max(visit.now, payloads.instant_after(seen.at))
+    when = visit.back(seen, when)
     known.put(entry.id, int(epoch(when)), state)
     yield visit.item(entry.id, when, payload)
 
@@ -67,9 +70,7 @@ def _lasting(payload: Any) -> Any:
 def _absent(visit: Visit, known: Known, number: int, record: Record | None) -> Iterator[Item | Rejected]:
     seen = known.get(number)
     if record is None:
-        known.drop(number)
-        when = max(visit.now, payloads.instant_after(seen.at if seen else 0))
-        yield visit.item(number, when, {"id": number}, deleted=True)
+        yield visit.tombstone(known, number, {"id": number}, seen.at if seen else 0)
         return
     visit.left_out(number)
     entries, rejected = visit.entries([record], _when, 1)

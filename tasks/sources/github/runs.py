@@ -27,26 +27,34 @@ _TRIES: Final = 3
 _when = time_of("created_at")
 
 
-def read(visit: Visit, state: State) -> Reading:
+def read(visit: Visit, state: State) -> Reading:  # noqa: C901 - the steps of one sweep, in their order
     """Runs in all states that they took since the last time, and tombstones of those that are gone."""
     known = Known(state.get("known"))
     open_ = set(state.get("open") or ())
+    if begun := state.get("partial"):
+        visit.identify()
+        until = begun.get("until", visit.until)
+        yield from _slices(visit, state, (known, open_, set()), begun["from"], until)
+        if visit.trace.error:
+            return state
+        state = {**state, **_kept(visit, known, open_), "until": until, "etag": None, "partial": None}
+        yield Mark(state)
+        visit.begin_again()
     due = visit.due(state)
-    begun = state.get("partial")
-    look_back = due and state.get("low", 0.0) > visit.recheck_from and len(known) > 0
-    etag = None if look_back or begun else state.get("etag")
-    first = visit.probe(_PATH, {"per_page": visit.size}, etag)
+    look_back = due and state.get("low", 0.0) > visit.recheck_made_from and len(known) > 0
+    first = visit.probe(_PATH, {"per_page": visit.size}, None if look_back else state.get("etag"))
     until, low, etag = visit.until, state.get("low", 0.0), state.get("etag")
     present: set[int] = set()
     if first is not None:
         etag = first.etag
-        bound = state.get("until", epoch(visit.since))
-        bound = min(bound, visit.recheck_from) if due else bound
+        bound = state.get("until", epoch(visit.made_from))
+        bound = min(bound, visit.recheck_made_from) if due else bound
         records = first.records(_LIST)
         entries, rejected = visit.entries(records, _when, 1)
+        times = [epoch(entry.at) for entry in entries]
         whole = first.next is None and len(records) < visit.size and (first.last or 1) == 1
-        low = 0.0 if whole else min((epoch(entry.at) for entry in entries), default=float("inf"))
-        if begun is None and low < bound:
+        low = 0.0 if whole else min(times, default=float("inf"))
+        if low < bound:
             visit.listed(records, (entry.id for entry in entries))
             visit.trace.total_advertised = _total(first) if whole else None
             visit.trace.complete = True
@@ -56,33 +64,37 @@ def read(visit: Visit, state: State) -> Reading:
             reached = low and low + 1
         else:
             reached = bound
-            yield from _slices(visit, state, (known, open_, present), begun["from"] if begun else bound)
-        if visit.trace.complete and begun is None:
+            yield from _slices(visit, state, (known, open_, present), bound, until)
+            present |= {entry.id for entry in entries}
+            if max(times, default=0.0) > until:  # these are still to be read, with or without further news
+                etag = None
+        if visit.trace.complete:
             for number, record in visit.deletions(_PATH, known, present, reached):
                 yield from _alone(visit, known, open_, number, record, listed=True)
     for number in sorted(open_ - present):
         seen = known.get(number)
-        if seen is None or seen.at < visit.recheck_from:
+        if seen is None or seen.at < visit.recheck_made_from:
             open_.discard(number)
         elif first is not None or seen.at < low:
             answer = visit.find(f"{_PATH}/{number}")
             yield from _alone(visit, known, open_, number, answer.content if answer is not None else None)
     return {
         **_kept(visit, known, open_), "until": max(until, state.get("until", 0)), "etag": etag, "low": low,
-        "checked": until if due and begun is None else state.get("checked", -1),
+        "checked": until if due else state.get("checked", -1),
     }  # fmt: skip
 
 
-def _slices(visit: Visit, state: State, memory: tuple[Known, set[int], set[int]], start: float) -> Iterator[Part]:
-    """Everything that was created since `start`, oldest slice first."""
+def _slices(
+    visit: Visit, state: State, memory: tuple[Known, set[int], set[int]], start: float, until: int
+) -> Iterator[Part]:
+    """Everything that was created from `start` to `until`, oldest slice first: its number no longer changes then."""
     known, open_, present = memory
     total = 0
-    end = float(visit.until + 1)
-    length = max(end - start, 1.0)
+    end = max(until + 1.0, start + 1)
+    length = end - start
     while True:
-        stop = start + length
-        reaches_now = stop >= end
-        created = f">={iso(start)}" if reaches_now else f"{iso(start)}..{iso(stop - 1)}"
+        stop = min(start + length, end)
+        created = f"{iso(start)}..{iso(stop - 1)}"
         first = visit.get(_PATH, {"per_page": visit.size, "created": created})
         if _total(first) >= _CAP and length > 1:
             length = max(length // 2, 1.0)
@@ -93,14 +105,14 @@ def _slices(visit: Visit, state: State, memory: tuple[Known, set[int], set[int]]
             return
         present |= listed
         total += len(listed)
-        if reaches_now:
+        if stop >= end:
             visit.trace.page(total)
             visit.trace.total_advertised = total
             visit.trace.complete = True
             return
         start = stop
         length = length * 2 if len(listed) < _ROOMY else length
-        yield Mark({**state, **_kept(visit, known, open_), "partial": {"from": start}})
+        yield Mark({**state, **_kept(visit, known, open_), "partial": {"from": start, "until": until}})
 
 
 def _slice(
@@ -129,17 +141,18 @@ def _items(visit: Visit, known: Known, open_: set[int], entries: list[Entry]) ->
         try:
             updated = moment(entry.record.get("updated_at") or entry.record["created_at"])
         except (TypeError, ValueError) as error:
-            yield visit.refuse(entry.record, f"run {entry.id}", error)
+            yield visit.refuse(entry.record, "", error, id_=entry.id)
             continue
         at, state, seen = int(epoch(entry.at)), int(epoch(updated)), known.get(entry.id)
-        if entry.at < visit.since:
+        if entry.at < visit.made_from:
             continue
         if entry.record.get("status") == "completed":
             open_.discard(entry.id)
         else:
             open_.add(entry.id)
         if seen is None or seen.state != state:
-            yield visit.item(entry.id, updated, payloads.raw(entry.record, visit.key))
+            if updated >= visit.since:  # else it came to its end before
+                yield visit.item(entry.id, visit.back(seen, updated), payloads.raw(entry.record, visit.key))
             known.put(entry.id, at, state)
 
 
@@ -148,9 +161,8 @@ def _alone(  # noqa: PLR0913 - what is known of a run
 ) -> Iterator[Item | Rejected]:
     """A run that was looked at by itself; listed: it should have been in a list."""
     if record is None:
-        known.drop(number)
         open_.discard(number)
-        yield visit.item(number, visit.now, {"id": number}, deleted=True)
+        yield visit.tombstone(known, number, {"id": number})
         return
     if listed:
         visit.left_out(number)
@@ -166,4 +178,4 @@ def _total(answer: Answer) -> int:
 
 
 def _kept(visit: Visit, known: Known, open_: set[int]) -> State:
-    return {"known": known.packed(visit.recheck_from - 86_400), "open": sorted(open_)}
+    return {"known": known.packed(visit.recheck_made_from - 86_400), "open": sorted(open_)}

@@ -9,8 +9,9 @@ from config.sources import GitHub, GitHubRepository
 from quality.extractions import Extraction, barrier, breakage, ended, loss
 from tasks.sources.contract import Coverage, Cursor, Item, Part, Progress, Rejected, SourceError, Swept
 from tasks.sources.git_payloads import pseudonym
-from tasks.sources.github import commits, deployments, issues, payloads, pulls, releases, runs, tags
+from tasks.sources.github import again, commits, deployments, issues, payloads, pulls, releases, runs, tags
 from tasks.sources.github.access import scopes
+from tasks.sources.github.again import unread
 from tasks.sources.github.visit import KIND, Mark, Repository, State, Visit
 from tasks.sources.http import Answer, Http, HttpError, Reason, Trace
 
@@ -43,9 +44,12 @@ class _Outcome:
 
     visit: Visit
     start: datetime
+    before: datetime
+    """And where something is read again that was refused: since when it says what all else is worth, if it fails."""
     items: int = 0
     rejected: int = 0
-    problem: str | None = None
+    sound: bool = False
+    """It was read to its end without doubt."""
 
 
 @dataclass(slots=True)
@@ -60,6 +64,8 @@ class Sweep:
     now: datetime
     size: int = 100
     states: dict[str, State] = field(init=False)
+    starts: dict[str, int] = field(init=False)
+    """Of streams that a sweep which broke off had read on: since when no sweep that ended has told of them."""
     reader: str = field(init=False)
     since: datetime = field(init=False)
     fits: bool = field(init=False)
@@ -77,7 +83,9 @@ class Sweep:
         self.since = datetime.combine(self.section.since, time(), UTC)
         self.reader = f"{payloads.VERSION}:{'' if self.key is None else pseudonym(b'which key', self.key)}"
         self.fits = old is not None and old["reader"] == self.reader and old["since"] <= str(self.section.since)
-        self.states = dict(old["streams"]) if self.fits and old is not None else {}
+        kept = old["streams"] if old is not None else {}
+        self.states = {stream: dict(one) if self.fits else unread(stream, one) for stream, one in kept.items()}
+        self.starts = dict(old.get("starts", {})) if self.fits and old is not None else {}
         self.canary_etag = old.get("canary") if old is not None else None
 
     def parts(self) -> Iterator[Part]:
@@ -87,20 +95,25 @@ class Sweep:
         self._look_for_canary()
         outcomes: dict[str, _Outcome] = {}
         met = bool(self.cursor and self.cursor.get("refused"))
+        interrupted = bool(self.starts)
+        told = dict(self.starts)
         for stream in self.section.streams:
-            outcome = outcomes[stream] = _Outcome(self.visit(stream), self._start(stream))
+            outcome = outcomes[stream] = self._begin(stream)
+            told[stream] = int(outcome.before.timestamp())
             for part in self._stream(stream, outcome):
                 refused = met or any(one.rejected for one in outcomes.values())
-                yield Progress(self._cursor(refused=refused)) if isinstance(part, Mark) else part
+                yield Progress(self._cursor(refused=refused, starts=told)) if isinstance(part, Mark) else part
         refused = any(one.rejected for one in outcomes.values())
+        refused = refused or any("refused" in one for one in self.states.values())
         sound = not refused and not any(self._doubt(one.visit) for one in outcomes.values())
-        # where records were set aside no stream went on: all that was looked at then was looked at again now
+        # where records were set aside all that was looked at then was looked at again now
         whole = sound and (met or not self.fits)
         silent = all(one.visit.unchanged and not one.items for one in outcomes.values())
+        untold = {stream: told[stream] for stream, one in outcomes.items() if not one.sound}
         yield Swept(
-            self._cursor(refused=refused or (met and not sound)),
+            self._cursor(refused=refused or (met and not sound), starts=untold),
             tuple(self._coverages(outcomes, whole=whole)),
-            unchanged=silent and self.fits and not refused,
+            unchanged=silent and self.fits and not refused and not interrupted,
             whole=whole,
         )
 
@@ -134,18 +147,22 @@ class Sweep:
     def _stream(self, stream: str, outcome: _Outcome) -> Iterator[Item | Rejected | Mark]:
         """What a stream yields; its state is kept as far as all before it was read without doubt."""
         visit = outcome.visit
-        reading = READERS[stream](visit, dict(self.states.get(stream, {})))
+        state = dict(self.states.get(stream, {}))
+        carried: State = {name: state.pop(name) for name in again.KEPT if name in state}
+        reading = READERS[stream](visit, dict(state))
         try:
             while True:
                 try:
                     part = next(reading)
                 except StopIteration as stop:
-                    if not outcome.rejected and not self._doubt(visit):
-                        self.states[stream] = stop.value
+                    if not self._doubt(visit):
+                        outcome.sound = True
+                        carried = {name: one for name, one in carried.items() if name == "refused"}
+                        self.states[stream] = {**stop.value, **again.noted(visit, state, carried)}
                     return
                 if isinstance(part, Mark):
-                    if not outcome.rejected and not self._doubt(visit, ending=False):
-                        self.states[stream] = part.state
+                    if not self._doubt(visit, ending=False):
+                        self.states[stream] = {**part.state, **again.noted(visit, state, carried)}
                         yield part
                     continue
                 outcome.items += isinstance(part, Item)
@@ -176,9 +193,21 @@ class Sweep:
             self._heard(answer)
             self.canary_seen, self.canary_etag = True, answer.etag or self.canary_etag
 
-    def _start(self, stream: str) -> datetime:
+    def _begin(self, stream: str) -> _Outcome:
+        """What a stream is read with; what was refused is read again, if it is time for that."""
+        visit = self.visit(stream)
+        state = again.rewound(visit, self.states[stream]) if stream in self.states else {}
+        if state:
+            self.states[stream] = state
+        start = self._start(state.get("until"))
+        before = self._start(visit.ahead) if visit.ahead is not None else start
+        if stream in self.starts:
+            known = datetime.fromtimestamp(self.starts[stream], UTC)
+            start, before = min(start, known), min(before, known)
+        return _Outcome(visit, start, before)
+
+    def _start(self, until: float | None) -> datetime:
         """Since when this sweep and those before it have seen all; by whole days, for so windows are judged."""
-        until = self.states.get(stream, {}).get("until")
         if until is None:
             return self.since
         return max(self.since, datetime.combine(datetime.fromtimestamp(until, UTC).date(), time(), UTC))
@@ -210,7 +239,7 @@ class Sweep:
         reverts: list[Extraction] = []
         problems: list[str] = []
         for stream, outcome in outcomes.items():
-            start = self.since if whole else outcome.start
+            start = self.since if whole else outcome.start if outcome.sound else outcome.before
             found = self._extractions(outcome.visit, start, max(end, start))
             problem = outcome.visit.problem
             yield Coverage(
@@ -225,11 +254,13 @@ class Sweep:
                 extractions=tuple(reverts),
             )  # fmt: skip
 
-    def _cursor(self, *, refused: bool) -> dict[str, Any]:
+    def _cursor(self, *, refused: bool, starts: Mapping[str, int]) -> dict[str, Any]:
+        """starts: of streams whose `until` may have moved since a sweep that ended has told of them."""
         repository = asdict(self.repository) if self.repository else dict((self.cursor or {})["repository"])
         return {
             "repository": repository, "reader": self.reader, "since": str(self.section.since),
             "canary": self.canary_etag, "refused": refused, "streams": dict(self.states),
+            "starts": dict(starts),
         }  # fmt: skip
 
 

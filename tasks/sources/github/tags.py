@@ -59,7 +59,8 @@ def read(visit: Visit, state: State) -> Reading:
     refs: dict[str, _Ref] = {}
     for page in turn(visit, _PATH, {}, first=first):
         yield from _read_refs(visit, page, refs)
-    moved = [ref for ref in refs.values() if ref.name not in known or known[ref.name][0] != ref.sha]
+    unread = bool(state.get("unread"))
+    moved = [ref for ref in refs.values() if unread or ref.name not in known or known[ref.name][0] != ref.sha]
     for done, tag in enumerate(visit.http.each(lambda ref: _tag(visit, ref), moved), 1):
         yield from _items(visit, known, tag, sweeps)
         if done % _BETWEEN_MARKS == 0:
@@ -127,7 +128,7 @@ def _tag(visit: Visit, ref: _Ref) -> _Tag | Rejected:
         content = visit.get(f"git/commits/{sha}").content
         return _Tag(ref, sha, moment(content["committer"]["date"]), tagger=False)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return visit.refuse(ref._asdict(), f"tag {ref.name}", error)
+        return visit.refuse(ref._asdict(), "", error, id_=ref.name)
 
 
 def _items(visit: Visit, known: dict[str, list[Any]], tag: _Tag | Rejected, sweeps: int) -> Iterator[Item | Rejected]:
@@ -140,7 +141,7 @@ def _items(visit: Visit, known: dict[str, list[Any]], tag: _Tag | Rejected, swee
     if own is None or (own < visit.since and before is None):
         return
     payload = payloads.tag(visit.origin, name, tag.target, own, annotated=tag.ref.type == "tag", tagger=tag.tagger)
-    if before is not None:  # it was moved, or came back
+    if before is not None and before[0] != tag.ref.sha:  # it was moved, or came back
         own = payloads.observed(instant(known[name][1]), visit.now, sweeps)
         payload["observed_ts"] = int(epoch(visit.now))
     yield visit.item(name, own, payload)

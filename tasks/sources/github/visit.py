@@ -11,13 +11,18 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from quality.extractions import Id
 from quality.receipts import SKEW_SECONDS
-from tasks.sources.contract import Item, Rejected
-from tasks.sources.github.known import Known
+from tasks.sources.contract import Item, Rejected, instant
+from tasks.sources.github.known import Known, Seen
 from tasks.sources.github.payloads import Record, moment
 from tasks.sources.http import Answer, Http, HttpError, Reason, Trace
 from tasks.sources.people import written
 
 KIND: Final = "github"
+_NOUNS: Final = {
+    "pull_requests": "pull request", "commits": "commit", "deployments": "deployment", "workflow_runs": "run",
+    "releases": "release", "tags": "tag", "issues": "issue",
+}  # fmt: skip
+"""What one of each stream is called."""
 
 State: TypeAlias = dict[str, Any]
 """What a reader remembers, as a part of the cursor. "until": all that bears an earlier time was seen, epoch seconds."""
@@ -85,6 +90,12 @@ class Visit:
     """The one conditional request was answered: nothing new."""
     problem: str | None = None
     """Why the stream is unproven, though it was read well."""
+    ahead: float | None = None
+    """Where what was refused is read again: until when all else was read before; epoch seconds."""
+    again: frozenset[int] | None = None
+    """And what that was; None: not all of it had a number."""
+    refused: list[int | None] = field(default_factory=list)
+    """What could not be read in this sweep: numbers, None of what has none."""
     earlier: list[Trace] = field(default_factory=list)
     """Of lists that were read before the present one."""
 
@@ -129,16 +140,17 @@ class Visit:
         return self.http.get(self.path(path), params, trace=self.trace, etag=etag)
 
     def find(self, path: str, etag: str | None = None) -> Answer | None:
-        """What is there; None if the repository says that there is nothing, or has it no longer."""
+        """What is there; None if the repository, which is still visible then, has no such thing."""
         try:
             return self.get(path, etag=etag)
         except HttpError as error:
             if error.reason is not Reason.GONE or error.status is None:
                 raise
+            self.http.get(f"repos/{self.name()}", trace=self.trace)  # to a token without access nothing is there
             self.trace.forgive(error.status)
             return None
 
-    def item(  # noqa: PLR0913 - what makes an item
+    def item(
         self,
         id_: str | int,
         updated_on: datetime,
@@ -146,11 +158,28 @@ class Visit:
         *,
         stream: str | None = None,
         deleted: bool = False,
-        place: str = "",
     ) -> Item:
         """An item of this repository."""
-        where = place or f"{self.origin}: {self.stream} {id_}"
-        return Item(KIND, stream or self.stream, self.origin, str(id_), updated_on, payload, deleted, where)
+        place = self.place(id_)
+        return Item(KIND, stream or self.stream, self.origin, str(id_), updated_on, payload, deleted, place)
+
+    def place(self, id_: str | int) -> str:
+        """Of one entity, whether it can be read or not."""
+        return f"{self.origin}: {_NOUNS[self.stream]} {id_}"
+
+    def tombstone(self, known: Known, number: int, payload: Mapping[str, Any], after: int | None = None) -> Item:
+        """Of what is gone: newer than what it was, even if the clocks differ. after: its time, if that is no state."""
+        if after is None:
+            seen = known.get(number)
+            after = max(seen.at, seen.state) if seen is not None else 0
+        when = max(self.now, instant(after + 1))
+        known.bury(number, int(epoch(when)) + 1)
+        return self.item(number, when, payload, deleted=True)
+
+    def back(self, seen: Seen | None, when: datetime) -> datetime:
+        """The time of a state: if the entity was taken back before, newer than its tombstone."""
+        gone = seen.gone_since if seen is not None else None
+        return when if gone is None else max(when, self.now, instant(gone + 1))
 
     def entries(
         self, records: Iterable[Any], when: Callable[[Record], datetime], page: int, *, id_: str = "id"
@@ -161,15 +190,20 @@ class Visit:
             try:
                 entry = Entry(_number(record, id_), when(record), record)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-                refused.append(self.refuse(record, f"page {page}, record {number}", error))
+                named = record.get(id_) if isinstance(record, Mapping) else None
+                of = named if isinstance(named, int) and not isinstance(named, bool) else None
+                refused.append(self.refuse(record, f"page {page}, record {number}", error, id_=of))
             else:
                 found.append(entry)
         return found, refused
 
-    def refuse(self, record: Any, where: str, error: Exception, at: datetime | None = None) -> Rejected:
-        """Set a record aside. People in it are hidden even so."""
+    def refuse(
+        self, record: Any, where: str, error: Exception, at: datetime | None = None, *, id_: str | int | None = None
+    ) -> Rejected:
+        """Set a record aside. People in it are hidden even so. where: of one that has no `id_`."""
         reason = f"no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
-        place = f"{self.origin}: {self.stream}, {where}"
+        place = f"{self.origin}: {self.stream}, {where}" if id_ is None else self.place(id_)
+        self.refused.append(id_ if isinstance(id_, int) else None)
         return Rejected(place, reason[:200], written(record, self.key), self.origin, self.stream, at)
 
     def deletions(
@@ -187,6 +221,16 @@ class Visit:
     def due(self, state: State) -> bool:
         """Whether what can change without notice is to be looked at: once for each day, when that has ended."""
         return self.until // 86_400 > int(state.get("checked", -1)) // 86_400
+
+    @property
+    def made_from(self) -> datetime:
+        """What was made before did not come to its end in the time that is wanted; it is not looked for."""
+        return self.since - self.recheck
+
+    @property
+    def recheck_made_from(self) -> float:
+        """Of what is listed by when it was made, as `recheck_from`."""
+        return self.until - self.recheck.total_seconds()
 
     @property
     def recheck_from(self) -> float:

@@ -203,7 +203,7 @@ class Hub:
             case ["pulls"]:
                 return self._page(request, _shown(_ordered(repo.pulls, query)))
             case ["pulls", number, "commits"] if int(number) in repo.pulls:
-                return self._page(request, repo.pull_commits[int(number)])
+                return self._page(request, repo.pull_commits[int(number)][:250])
             case ["pulls", number, "reviews"] if int(number) in repo.pulls:
                 return self._page(request, repo.reviews[int(number)])
             case ["pulls", number]:
@@ -264,6 +264,8 @@ class Hub:
         if base not in repo.commits or head not in repo.commits:
             return _nothing()
         ours, theirs = repo.reached(base), repo.reached(head)
+        if not ours & theirs:
+            return Response(404, json={"message": f"No common ancestor between {base} and {head}."})
         new = _sorted(repo, theirs - ours)
         more = {"total_commits": len(new), "ahead_by": len(new), "behind_by": len(ours - theirs), "files": []}
         return self._page(request, new, "commits", more=more)

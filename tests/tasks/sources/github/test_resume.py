@@ -58,7 +58,7 @@ def test_a_killed_backfill_goes_on_where_it_was(repo: Repo, source: Make, server
         assert versions(before.items) | versions(after.items) == versions(whole.items)
         assert after.proof(stream, 20) is Proof.PROVEN
         assert after.proof(stream, 3) is Proof.PROVEN
-        assert len(server.requests) < once * 2 + 8
+        assert len(server.requests) < once * 2 + 10
 
 
 def _until(parts: Iterator[Any], killed: int) -> tuple[Read, Cursor | None]:
